@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
+from ...engine.outputs.page.html import policy_hash
 from ...engine.text.escape import for_terminal
 from .evaluate import Evaluation, ModelResult
 from .scores import Scores
@@ -31,8 +30,7 @@ def html_from_evaluation(evaluation: Evaluation) -> str:
     """
     report = resources.files("merkit.benchmarks.results") / "report.css"
     style = report.read_text(encoding="utf-8") + _MORE_STYLE
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src '{policy_hash(style)}'; base-uri 'none'; form-action 'none'"
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',

@@ -43,7 +43,7 @@ from ...engine.files import write_whole
 from ...engine.outputs.marks import has_keys, has_mark, refuse_foreign
 from ...engine.signals import INTERRUPTED, sigterm_interrupts
 from ...engine.text.escape import for_terminal
-from ..measure.machine import describe_machine
+from ..measure.machine import describe_machine, gpu_by_smi
 from ..result_paths import check_result_paths
 from .gpu_checks.bench import Bench, CheckFailed, CheckSkipped, require_gpu
 from .gpu_checks.page import TITLE, page_from_report
@@ -212,13 +212,7 @@ def _made_networks(folder: Path, end: float, say: Callable[[str], None]) -> dict
 
 def _machine() -> dict[str, Any]:
     machine = dataclasses.asdict(describe_machine())
-    with suppress(OSError, subprocess.TimeoutExpired):
-        query = ["nvidia-smi", f"--query-gpu={','.join(_SMI)}", "--format=csv,noheader"]
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20)
-        if done.returncode == 0 and done.stdout.strip():
-            values = done.stdout.splitlines()[0].split(",")
-            machine["gpu"] = {name: value.strip() for name, value in zip(_SMI, values, strict=False)}
-    return machine
+    return {**machine, "gpu": gpu_by_smi(_SMI) or machine.get("gpu")}
 
 
 def _do(name: str, bench: Bench) -> None:

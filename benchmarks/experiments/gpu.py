@@ -23,7 +23,7 @@ from ...engine.runtimes import DeviceRuntime, GpuInfo, open_runtime, tensorrt
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.dali import DaliLogMel
 from ...engine.spectrogram.log_mel import log_mel_from_audio
-from .gpu_checks.sound import generated
+from .gpu_checks.sound import decibels_apart, generated
 
 _LARGEST_BATCH = 256  # of the sweep
 
@@ -123,8 +123,7 @@ def _dali_difference(dali: DaliLogMel, file: FileSamples, log_mels: Float32) -> 
     dali.put(np.asarray(file.samples), file.scales)
     on_device = dali.take()
     on_host = np.asarray(on_device.as_cpu() if dali.device == "gpu" else on_device)
-    std = np.asarray(dali.spec.std, np.float32)[:, None]  # log-mels are standardised: back to dB
-    return float(np.abs((on_host - log_mels) * std).max())
+    return decibels_apart(on_host, log_mels, dali.spec)[1]
 
 
 def _rates(

@@ -223,9 +223,8 @@ def _labelled(clips: Sequence[Clip], artifact: Artifact, limit: int, rng: np.ran
     by_turns = chain.from_iterable(zip_longest(*by_label))
     taken = sorted([place for place in by_turns if place is not None][: limit or None])
     truth = [artifact.spec.labels.index(clips[place].label) for place in taken]
-    if heard and not unheard:  # nothing is said of accuracy there
-        return _Songs([str(clips[place].path) for place in taken], None, note)
-    return _Songs([str(clips[place].path) for place in taken], truth, note)
+    judged = unheard or not heard  # else nothing is said of accuracy
+    return _Songs([str(clips[place].path) for place in taken], truth if judged else None, note)
 
 
 def _labels(

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
@@ -23,6 +23,7 @@ _LIBRARIES = (
     "numpy", "onnx", "onnxruntime", "openvino", "torch", "torchvision", "tensorrt", "tensorrt-rtx",
     "nvidia-dali-cuda130", "mlcommons-loadgen", "soundfile", "av",
 )  # fmt: skip
+_GPU = ("name", "driver_version", "memory.total", "clocks.max.sm", "clocks.max.memory", "compute_cap")
 _SIZE = 2_048  # of the matrices: 16 MiB each in float32
 # The array that is read from memory has at least so many bytes, and so many times the last-level cache's.
 _LEAST_BYTES, _CACHES = 256 << 20, 8
@@ -42,7 +43,7 @@ def describe_machine() -> Machine:
         os=platform.platform(),
         python=platform.python_version(),
         libraries=_versions(),
-        gpu=_gpu(),
+        gpu=gpu_by_smi(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
 
@@ -179,9 +180,8 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _gpu() -> dict[str, str] | None:
-    """Name, driver, memory and clocks by nvidia-smi; None where there is no GPU."""
-    fields = ("name", "driver_version", "memory.total", "clocks.max.sm", "clocks.max.memory", "compute_cap")
+def gpu_by_smi(fields: Sequence[str] = _GPU) -> dict[str, str] | None:
+    """What nvidia-smi says of the first GPU; None where there is none."""
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)

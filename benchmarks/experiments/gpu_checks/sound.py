@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ....engine.arrays import Float32
 from ....engine.spec import AudioSpec
+from .bench import require
+
+QUIET_DB = 0.3
+_ORDINARY_DB = 0.01
 
 
 def generated(spec: AudioSpec, count: int) -> Float32:
@@ -14,6 +20,20 @@ def generated(spec: AudioSpec, count: int) -> Float32:
     t = np.arange(spec.window_samples) / spec.sample_rate
     tones = np.stack([np.sin(2 * np.pi * hz * t) for hz in rng.uniform(80, 2_000, count)])
     return (0.4 * tones + 0.05 * rng.standard_normal(tones.shape)).astype(np.float32)
+
+
+def check_near(preset: str, made: Float32, expected: Float32, spec: AudioSpec) -> dict[str, Any]:
+    """A preset's row with the differences of its log-mels.
+
+    Raises:
+        CheckFailed: they are larger than those of another FFT in float32.
+    """
+    ordinary, quiet = decibels_apart(made, expected, spec)
+    require(
+        ordinary <= _ORDINARY_DB and quiet <= QUIET_DB,
+        f"{preset} differs by {ordinary:.3f} dB, and {quiet:.3f} dB where it is quiet",
+    )
+    return {"preset": preset, "ordinary_db": ordinary, "quiet_db": quiet}
 
 
 def decibels_apart(made: Float32, expected: Float32, spec: AudioSpec) -> tuple[float, float]:

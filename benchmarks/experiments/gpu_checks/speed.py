@@ -18,12 +18,11 @@ from ....engine.spectrogram.log_mel import log_mel_from_audio
 from ....engine.spectrogram.presets import PRESETS
 from .bench import Bench, CheckFailed, OnGpu, Reference, driver, log_mels, require, stub_library
 from .onnx_in_torch import Precision
-from .sound import decibels_apart, generated
+from .sound import check_near, generated
 
 _BATCHES = (1, 8, 32, 128, 256)
 _PRECISIONS: tuple[tuple[Precision, float], ...] = (("fp32", 2e-3), ("fp16", 0.05))
 """With each, how far logits may be from ONNX Runtime's, relative to the largest."""
-_ORDINARY_DB, _QUIET_DB = 0.01, 0.3  # as DALI's, whose FFT is float32 too
 _LEAST_RUNS = 3
 _MIB = 1 << 20
 
@@ -111,13 +110,7 @@ def check_mel(bench: Bench) -> dict[str, Any]:
         audio[1] = 0
         audio[2] *= 1e-6
         made = TorchLogMel(spec, device)(torch.from_numpy(audio).to(device)).cpu().numpy()
-        ordinary, quiet = decibels_apart(made, log_mel_from_audio(audio, spec), spec)
-        row = {"preset": name, "ordinary_db": ordinary, "quiet_db": quiet}
-        differences.append(row)
-        require(
-            row["ordinary_db"] <= _ORDINARY_DB and row["quiet_db"] <= _QUIET_DB,
-            f"{name} differs by {row['ordinary_db']:.3f} dB, and {row['quiet_db']:.3f} dB where it is quiet",
-        )
+        differences.append(check_near(name, made, log_mel_from_audio(audio, spec), spec))
     spec = bench.first.spec.audio
     transform = TorchLogMel(spec, device)
     for batch in (4,) if small else _BATCHES:

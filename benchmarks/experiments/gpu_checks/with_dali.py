@@ -25,10 +25,9 @@ from ....engine.spectrogram.log_mel import log_mel_from_audio, log_mel_from_deci
 from ....engine.spectrogram.presets import PRESETS
 from .bench import Bench, CheckSkipped, driver, log_mels, require, require_real_gpu
 from .correct import fill_memory
-from .sound import decibels_apart, generated
+from .sound import QUIET_DB, check_near, generated
 
 _SONGS = 40
-_ORDINARY_DB, _QUIET_DB = 0.01, 0.3
 _PROBABILITY = 0.002
 _SONGS_A_S = 400  # about what is labelled in a second
 _LEFT_MIB = (0, 64, 128, 256, 512, 1_024, 4_096)
@@ -45,13 +44,8 @@ def check_dali(bench: Bench) -> dict[str, Any]:
             dali.put(audio)
             on_gpu = dali.take()
             made, array = np.asarray(on_gpu.as_cpu()), on_gpu.__cuda_array_interface__
-            ordinary, quiet = decibels_apart(made, log_mel_from_audio(audio, spec), spec)
-            rate = _images_per_s(dali, audio, bench.seconds / len(PRESETS))
-        rows.append({"preset": name, "ordinary_db": ordinary, "quiet_db": quiet, "images_per_s": rate})
-        require(
-            ordinary <= _ORDINARY_DB and quiet <= _QUIET_DB,
-            f"{name} differs by {ordinary:.3f} dB, and {quiet:.3f} dB where it is quiet",
-        )
+            row = check_near(name, made, log_mel_from_audio(audio, spec), spec)
+            rows.append({**row, "images_per_s": _images_per_s(dali, audio, bench.seconds / len(PRESETS))})
     worst, best = max(row["ordinary_db"] for row in rows), max(row["images_per_s"] for row in rows)
     return {
         "summary": f"within {worst:.4f} dB of the reference, {best:,.0f} images/s at best",
@@ -87,7 +81,7 @@ def check_real_mel(bench: Bench) -> dict[str, Any]:
                 made = np.asarray(dali.take().as_cpu())[:, 0]
             errors += [_apart(log_mel, window, spec) for log_mel, window in zip(made, audio, strict=True)]
     require(bool(errors), "no song gave a window")
-    require(max(errors) <= _QUIET_DB, f"{max(errors):.3f} dB apart")
+    require(max(errors) <= QUIET_DB, f"{max(errors):.3f} dB apart")
     return {"summary": f"within {max(errors):.4f} dB in {len(errors)} windows", "db": max(errors)}
 
 

@@ -95,14 +95,7 @@ def check_labelling(bench: Bench) -> dict[str, Any]:
     end = time.monotonic() + bench.seconds
     while len(rows) < 2 or time.monotonic() < end:
         began = time.monotonic()
-        options = [
-            "-m",
-            str(artifact.path),
-            "--device",
-            "cuda",
-            "-o",
-            str(bench.folder / f"{len(rows)}.jsonl"),
-        ]
+        options = ["-m", str(artifact.path), "--device", "cuda", "-o", f"{bench.folder}/{len(rows)}.jsonl"]
         done = _run("merkit.engine.cli", *found, *options)
         require(done.returncode == 0, " | ".join(done.stderr.strip().splitlines()[-3:]))
         with driver() as calls:

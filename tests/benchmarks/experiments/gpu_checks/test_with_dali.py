@@ -13,7 +13,7 @@ import pytest
 from audio_files import noise, write_audio
 from gpu_on_cpu import OnCpu
 from merkit.benchmarks.experiments import gpu
-from merkit.benchmarks.experiments.gpu_checks import with_dali
+from merkit.benchmarks.experiments.gpu_checks import sound, with_dali
 from merkit.benchmarks.experiments.gpu_checks.bench import Bench, CheckFailed
 from merkit.engine.artifact import Artifact
 from merkit.engine.errors import DeviceError, DeviceMemoryError
@@ -131,7 +131,7 @@ def test_wrong_rows_and_errors_that_are_not_of_memory_fail(
 def test_log_mels_that_differ_fail(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, ordinary: float, quiet: float
 ) -> None:
-    monkeypatch.setattr(with_dali, "decibels_apart", lambda *_: (ordinary, quiet))
+    monkeypatch.setattr(sound, "decibels_apart", lambda *_: (ordinary, quiet))
     with pytest.raises(CheckFailed, match=f"differs by {ordinary:.3f} dB, and {quiet:.3f} dB where it is"):
         with_dali.check_dali(bench)
 
