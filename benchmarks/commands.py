@@ -50,11 +50,12 @@ def compare_command(
     resnet18@torch): they run in turns. Or both are results of mer-bench --json, compared row by row: then
     the interval is of one run each, and what moves from run to run is not in it.
     """
-    from .experiments.compare import compare_models, compare_results, is_results
+    from .experiments.compare import compare_models, compare_results
 
-    if is_results(first) != is_results(second):
+    of_results = first.endswith(".json")
+    if of_results != second.endswith(".json"):
         raise click.UsageError("give two models, or two results files")
-    if is_results(first):
+    if of_results:
         if given := options_given(["batch", "pairs", "threads"]):
             raise click.UsageError(f"{given[0]} goes with two models: results are compared as they are")
         ratios, warnings = compare_results(Path(first), Path(second))

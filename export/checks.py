@@ -66,10 +66,6 @@ class Parity:
     windows: int
     by_batch: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Accuracy:

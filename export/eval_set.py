@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -47,11 +46,6 @@ class EvalSet:
     labels: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     heard: bool = False
-
-    @property
-    def skipped(self) -> tuple[tuple[Path, str], ...]:
-        """Files that give no audio, each with the reason."""
-        return self.songs.failed
 
 
 @dataclass(frozen=True)

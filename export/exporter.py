@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,7 @@ def _engine_parity(job: Job, engine: Path, precision: Precision) -> dict[str, An
         logits = logits_by_batch(lambda images: runtime.infer(images)[:, :labels], songs.log_mels, best)
     measured = parity(job.reference, logits, songs, artifact.spec.temperature)
     check_parity(measured, precision)
-    return {"checked": True, **measured.to_json()}
+    return {"checked": True, **asdict(measured)}
 
 
 def _stamp(model: ModelProto, report: dict[str, Any]) -> None:

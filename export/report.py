@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,13 @@ def report_of(
         "precision_by_op": precision_by_op(model),
         "kept": kept,
         "calibration": calibration,
-        "parity": {"images": eval_set.kind, "of": eval_set.origin, **parity.to_json()} if parity else None,
+        "parity": {"images": eval_set.kind, "of": eval_set.origin, **asdict(parity)} if parity else None,
         "parity_reference": _reference(checks),
         "fp16_range": checks.range.to_json() if checks.range else None,
-        "torch_parity": checks.torch.to_json() if checks.torch else None,
+        "torch_parity": asdict(checks.torch) if checks.torch else None,
         "accuracy": _accuracy(checks.accuracy, eval_set, claimed=True),
         "on_trained_clips": _accuracy(checks.accuracy, eval_set, claimed=False),
-        "skipped": [[path.name, reason] for path, reason in eval_set.skipped],
+        "skipped": [[path.name, reason] for path, reason in eval_set.songs.failed],
     }
 
 

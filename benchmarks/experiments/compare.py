@@ -135,11 +135,6 @@ def compare_results(first: Path, second: Path) -> tuple[list[Ratio], list[str]]:
     return ratios, warnings
 
 
-def is_results(name: str) -> bool:
-    """Whether an argument is a results file and no model."""
-    return name.endswith(".json")
-
-
 def _measured(results: Results, file: Path) -> dict[tuple[str, str, str], Row]:
     """The rows with images/s of each part of their run; a part without any measured nothing.
 

@@ -87,6 +87,6 @@ def test_what_calibrates_and_is_compared_is_skipped_by_name(music: Path, tmp_pat
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     lines: list[str] = []
     eval_set, _ = sets_from_plan(SPEC, DataPlan(calib_data=str(tmp_path), workers=1), lines.append)
-    assert [path.name for path, _ in eval_set.skipped] == ["broken.wav"]
+    assert [path.name for path, _ in eval_set.songs.failed] == ["broken.wav"]
     assert len(lines) == 1
     assert lines[0].startswith(f"skipped {tmp_path}/broken.wav: ")

@@ -81,7 +81,7 @@ def test_unreadable_clips_and_a_made_split_are_warned_of(music: Path) -> None:
     )
     assert lines[0].startswith("warning: scored on a split of 80/20")
     assert lines[1:] == ["skipped /gone.wav: no such file"]
-    assert eval_set.skipped == ((Path("/gone.wav"), "no such file"),)
+    assert eval_set.songs.failed == ((Path("/gone.wav"), "no such file"),)
     assert eval_set.truth is not None
     assert len(eval_set.truth) == len(eval_set.songs.songs) == len(split.test) - 1
     assert eval_set.short == f"{len(split.test) - 1} held-out clips"

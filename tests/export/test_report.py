@@ -93,7 +93,7 @@ def test_the_report_and_the_sidecar(eval_set: EvalSet, model: Path) -> None:
         "sha256": artifact.sha256,
         "file_sha256": artifact.sha256,
     }
-    assert report["parity"] == {"images": "clips", "of": "all of them", **PARITY.to_json()}
+    assert report["parity"] == {"images": "clips", "of": "all of them", **dataclasses.asdict(PARITY)}
     assert report["parity_reference"] == "FP32 ONNX on ONNX Runtime's CPU"
     assert report["accuracy"]["macro_f1"] == 0.637
     assert report["calibration"] is None

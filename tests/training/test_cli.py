@@ -239,11 +239,7 @@ def test_one_training_at_a_time_in_a_folder(songs: Path, cache: Path, tmp_path: 
         (["ensemble", "SONGS", "SONGS/calm"], 1, "SONGS holds no finished training"),
         (["ensemble", "SONGS", "SONGS"], 2, "SONGS is named twice"),
         (["ensemble", "SONGS", "SONGS/calm", "-o", "SONGS"], 2, "give a .json file in a folder that exists"),
-        (
-            ["ensemble", "SONGS", "SONGS/calm", "-o", "/proc/x.json"],
-            2,
-            "/proc/x.json cannot be written",
-        ),
+        (["ensemble", "SONGS", "SONGS/calm", "-o", "/proc/x.json"], 2, "/proc/x.json cannot be written"),
         (["curve", "--data", "SONGS", "-o", "/proc/x.png"], 2, "/proc/x.png cannot be written: No such file"),
         (["table", "--data", "SONGS", "--results", "/proc/x.md"], 2, "/proc/x.md cannot be written: No such"),
         (["table", "--data", "SONGS", "--set", "epochs=3"], 2, "the table takes --epochs"),

@@ -20,11 +20,7 @@ _METRICS = {
         "macro_f1_interval": [0.25, 0.75],
         "against_first": {"gain": 0.1, "interval": [-0.05, 0.2]},
     },
-    "ensemble": {
-        **_FIGURES,
-        "macro_f1_interval": None,
-        "against_first": {"gain": -0.01, "interval": None},
-    },
+    "ensemble": {**_FIGURES, "macro_f1_interval": None, "against_first": {"gain": -0.01, "interval": None}},
 }
 
 

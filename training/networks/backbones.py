@@ -170,11 +170,10 @@ def _other(name: str) -> Backbone:
     return backbone
 
 
-def new_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
-    """The network, changed in place to have heads of ``classes`` outputs, with random weights."""
+def new_outputs(network: nn.Module, name: str, classes: int) -> None:
+    """Gives the network, in place, heads of ``classes`` outputs with random weights."""
     for path in head_paths(network, name):
         _replace(network, path, _head(_get(network, path), classes))
-    return network
 
 
 def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:

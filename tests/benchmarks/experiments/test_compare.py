@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from merkit.benchmarks.experiments import compare
-from merkit.benchmarks.experiments.compare import (
-    Ratio,
-    compare_models,
-    ratio_of_pairs,
-    ratio_of_samples,
-)
+from merkit.benchmarks.experiments.compare import Ratio, compare_models, ratio_of_pairs, ratio_of_samples
 from merkit.engine.errors import MerError, UsageError
 from merkit.export.precision import fp16_from_onnx
 from small_networks import small_network

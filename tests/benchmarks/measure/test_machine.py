@@ -5,12 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from merkit.benchmarks.measure import machine
-from merkit.benchmarks.measure.machine import (
-    cache_bytes,
-    describe_machine,
-    gemm_bf16_gflops,
-    raise_limits,
-)
+from merkit.benchmarks.measure.machine import cache_bytes, describe_machine, gemm_bf16_gflops, raise_limits
 from merkit.benchmarks.row import Machine
 from merkit.engine.cpu import usable_cores
 

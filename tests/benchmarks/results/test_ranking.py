@@ -14,9 +14,7 @@ def row(macro_f1: float | None, throughput: float | None, **other: Any) -> Row:
 
 rows = st.lists(
     st.builds(
-        row,
-        st.none() | st.sampled_from([0.2, 0.5, 0.6]),
-        st.none() | st.sampled_from([10.0, 20.0, 30.0]),
+        row, st.none() | st.sampled_from([0.2, 0.5, 0.6]), st.none() | st.sampled_from([10.0, 20.0, 30.0])
     ),
     max_size=12,
 )

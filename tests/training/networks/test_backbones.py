@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from merkit.engine.errors import MerError, UsageError
-from merkit.training.networks.backbones import (
-    PAPER_BACKBONES,
-    build_backbone,
-    head_parameters,
-    keep_outputs,
-)
+from merkit.training.networks.backbones import PAPER_BACKBONES, build_backbone, head_parameters, keep_outputs
 from torch import nn
 from torchvision import models
 

@@ -14,12 +14,7 @@ from merkit.engine.data.labelled_audio import LabelledAudio
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.training.networks import registry
-from merkit.training.networks.backbones import (
-    build_backbone,
-    check_weights,
-    head_parameters,
-    keep_outputs,
-)
+from merkit.training.networks.backbones import build_backbone, check_weights, head_parameters, keep_outputs
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
 from merkit.training.networks.embedding import Embedding
 from merkit.training.networks.registry import Backbone

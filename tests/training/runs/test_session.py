@@ -31,13 +31,7 @@ from merkit.training.runs.announcements import summary
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.provenance import split_note
 from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS, FinishedRun, prepare_folder
-from merkit.training.runs.session import (
-    Session,
-    models_from_names,
-    read_data,
-    read_examples,
-    run_session,
-)
+from merkit.training.runs.session import Session, models_from_names, read_data, read_examples, run_session
 from merkit.training.runs.split_kinds import splits_from_choice
 from safetensors.torch import load_file
 from small_training import Trained, fast_job
