@@ -13,7 +13,7 @@ from ..errors import MerError
 from ..labelling.bug_log import BUG, line_about_bugs
 from ..signals import at_first_signal
 from ..text.escape import for_terminal, text_from_path
-from ..text.streams import ReaderGoneError, print_err, print_out
+from ..text.streams import ReaderGoneError, print_err, print_out, stdout_was_closed
 from .cue_sheets import line_about_albums
 from .expand import words_of_skipped
 from .output import Kind
@@ -60,7 +60,7 @@ def view_of(
     if output.kind is Kind.STDOUT or (quiet and not only_here):  # the rows are there
         return View(quiet, verbose)
     if not quiet and sys.stdout is not None and sys.stdout.isatty():
-        return Terminal(total, labels, verbose, timelines)
+        return Terminal(total, labels, verbose, timelines, only_here)
     if sys.stdout is None and only_here:
         raise MerError("standard output is closed, and no other place for rows is named")
     return Lines(only_here, quiet, verbose)
@@ -189,15 +189,16 @@ class Lines(View):
 
 
 class Terminal(View):
-    """For people: a progress bar with the time left while it runs, then a table."""
+    """For people: a progress bar with the time left, then a table. ``only_here`` as ``Lines``."""
 
     def __init__(
-        self, total: int, labels: tuple[str, ...], verbose: bool = False, timelines: bool = False
+        self, total: int, labels: tuple[str, ...], verbose=False, timelines=False, only_here=True
     ) -> None:
         super().__init__(verbose=verbose)
         from .song_table import console_of_stdout
 
-        self._total, self._labels, self._has_timelines = total, labels, timelines
+        self._only_here, self._has_timelines = only_here, timelines
+        self._total, self._labels = total, labels
         self._shown: list[SongLabel] = []
         self._timelines: list[Cells] = []
         self._console = console_of_stdout()
@@ -217,12 +218,15 @@ class Terminal(View):
         self._progress.update(self._task, advance=1, total=total, music=_music(self.seconds))
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
+        """Raises ReaderGoneError if the terminal was closed, no signal told so, and no rows are elsewhere."""
         from .song_table import print_songs
 
         print_songs(self._console, self._shown, self._labels, self._timelines)
         if self.done > len(self._shown):
             self._console.print(f"[dim]... and {self.done - len(self._shown)} more[/dim]")
         super().summary(run, wall_s, out, stopped)
+        if self._only_here and not stopped and stdout_was_closed():
+            raise ReaderGoneError
 
     def __enter__(self) -> Self:
         self._stack.callback(self._progress.stop)
@@ -253,7 +257,10 @@ def _progress(console: Console, total: int) -> Progress:
         bar = BarColumn(min(40, room - music * has_music))
         more = [TextColumn("songs"), TextColumn("{task.fields[music]}")] if has_music else []
         columns = [TextColumn("labelling"), bar, *columns, *more, TextColumn("time left")]
-    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+    is_shown = sys.stderr.isatty()  # what 2>log takes is not for the terminal
+    return Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, redirect_stderr=is_shown
+    )
 
 
 def _music(seconds: float) -> str:

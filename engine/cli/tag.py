@@ -123,7 +123,8 @@ def _show(songs: Iterator[Tagged], counts: Counter) -> None:
         table.add_column(heading, overflow="fold")
     shown: Counter = Counter()
     columns = (TextColumn("{task.completed:.0f} songs"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    is_shown = sys.stderr.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stderr=is_shown) as progress:
         task = progress.add_task("", total=None)
         for song in songs:
             counts[song.outcome] += 1

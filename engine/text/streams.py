@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from ..errors import MerError
 from .escape import for_terminal
 
+_closed: set[int] = set()  # the numbers of streams whose terminal was closed
+
 
 class ReaderGoneError(Exception):
-    """The reader of stdout has gone, as ``head`` does when it has its lines."""
+    """The reader of stdout has gone: ``head`` when it has its lines, a terminal that was closed."""
+
+
+class _Terminal(io.FileIO):
+    """When a terminal is closed, or its connection ends, what is printed on it vanishes.
+
+    Rich and click print on it too, and in a background job no signal tells of its end.
+    """
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            _closed.add(self.fileno())
+            return memoryview(data).nbytes
 
 
 def make_streams_safe() -> None:
@@ -26,10 +46,13 @@ def make_streams_safe() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
-    sys.stderr = sys.stderr or os.fdopen(2, "w")  # that stdout was closed is told by sys.stdout
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout = _safe(sys.stdout)  # None if it was closed
+    sys.stderr = _safe(sys.stderr or os.fdopen(2, "w", closefd=False))
+
+
+def stdout_was_closed() -> bool:
+    """Whether stdout is a terminal that was closed; what was printed since is lost."""
+    return 1 in _closed
 
 
 def print_out(line: str) -> None:
@@ -45,6 +68,8 @@ def print_out(line: str) -> None:
         print(line, file=sys.stdout, flush=True)
     except OSError as error:
         raise stdout_failed(error) from None
+    if stdout_was_closed():
+        raise ReaderGoneError
 
 
 def print_err(line: str) -> None:
@@ -62,6 +87,23 @@ def stdout_failed(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return ReaderGoneError()
     return MerError(f"standard output cannot be written: {error.strerror or error}")
+
+
+def _safe(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    has_buffer = hasattr(stream.buffer, "raw")  # under python -u there is none
+    raw = stream.buffer.raw if has_buffer else stream.buffer
+    if type(raw) is io.FileIO and stat.S_ISCHR(os.fstat(raw.fileno()).st_mode):  # not Windows' console
+        terminal = _Terminal(raw.fileno(), "w", closefd=False)
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(terminal) if has_buffer else terminal,
+            stream.encoding,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+    stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def _discard(stream: TextIO) -> None:

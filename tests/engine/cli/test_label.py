@@ -1,6 +1,7 @@
 """mer-label as a user runs it: as a process, with real exit codes."""
 
 import csv
+import fcntl
 import json
 import os
 import pty
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from pathlib import Path
@@ -387,6 +389,37 @@ def test_a_terminal_gets_a_table(music: Path, tiny_model: Path) -> None:
         "error",
     ):
         assert expected in text.decode(), text.decode()
+
+
+@pytest.mark.parametrize(("hears", "code"), [(signal.SIG_IGN, 0), (signal.SIG_DFL, 129)])
+def test_a_terminal_that_is_closed_costs_no_row(
+    music: Path, tmp_path: Path, tiny_model: Path, hears: signal.Handlers, code: int
+) -> None:
+    """A job in the background goes on, one in the foreground gets SIGHUP and writes what is done."""
+
+    def begin() -> None:
+        signal.signal(signal.SIGHUP, hears)
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    for i in range(20):
+        shutil.copy(music / "d.m4a", music / f"{i}.m4a")
+    out = tmp_path / "labels.csv"
+    shown, mine = pty.openpty()
+    command = [*MER_LABEL, str(music), "--model", str(tiny_model), "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(command, stdin=mine, stdout=mine, stderr=subprocess.PIPE, preexec_fn=begin)
+    os.close(mine)
+    text = b""
+    while b" 1/24" not in text and b" 2/24" not in text:
+        text += os.read(shown, 65_536)
+    os.close(shown)
+    errors = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == code, errors
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert f"{len(rows)} rows written to {out}" in errors
+    assert ("finishing the files under way" in errors) == (code == 129)
+    assert len(rows) == 24 if code == 0 else 0 < len(rows) < 24
 
 
 def test_help_is_light() -> None:

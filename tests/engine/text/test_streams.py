@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,33 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path, closed: str)
     assert (tmp_path / "rows").read_bytes() == b"rows"
     assert ("out\n" in done.stdout) == (">&-" not in closed.replace("2>&-", ""))
     assert ("err\n" in done.stderr) == ("2>&-" not in closed)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("at_first", [True, False])
+def test_a_terminal_that_is_closed(tmp_path: Path, at_first: bool, unbuffered: str) -> None:
+    """Before the program begins to print, or meanwhile. In a background job no signal comes."""
+    code = (
+        "import sys, click\n"
+        "from merkit.engine.text.streams import *\n"
+        "from rich.console import Console\n"
+        f"if {at_first}: sys.stdin.read()\n"
+        "make_streams_safe()\n"
+        "print('ready')\n"
+        "sys.stdin.read()\n"
+        "print('x'); click.echo('x'); Console().print('x'); Console(stderr=True).print('x'); print_err('x')\n"
+        "try: print_out('x')\n"
+        f"except ReaderGoneError: open({str(tmp_path / 'told')!r}, 'w')\n"
+    )
+    shown, mine = pty.openpty()
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=mine, stderr=mine, env=environment
+    )
+    os.close(mine)
+    text = b""
+    while not at_first and b"ready" not in text:
+        text += os.read(shown, 1_000)
+    os.close(shown)
+    process.communicate(b"", timeout=60)
+    assert (process.returncode, (tmp_path / "told").exists()) == (0, True)
