@@ -23,6 +23,7 @@ from ..engine.runtimes import open_runtime
 from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.presets import PRESETS
 from ..engine.text.escape import storable
+from .fixed_batch import open_reshapes
 from .foreign_opset import converted, opset_of
 from .graph_edits import free_name, rename, tensor_names
 from .song_log_mels import generated_log_mels
@@ -111,9 +112,7 @@ def onnx_from_foreign(
 
     try:
         if path.stat().st_size > LARGEST:
-            raise ArtifactError(
-                f"it is larger than {LARGEST >> 20} MB, which is more than any file of a model has"
-            )
+            raise ArtifactError(f"it is larger than {LARGEST >> 20} MB: no file of a model is")
         content = path.read_bytes()
         check_parts(content)
         model = onnx.load_from_string(content)
@@ -270,6 +269,7 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> tuple[dict[str, str], int
         if dims[0].dim_value:
             fixed_batch = dims[0].dim_value
             del graph.value_info[:]  # they say it too, and the conversions believe them
+            open_reshapes(graph, fixed_batch)
         dims[0].dim_param = "batch"  # that it computes any batch is tried before it is used
     names = {value.name: name for value, name, _ in ends}
     _rename_ends(graph, names)

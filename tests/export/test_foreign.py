@@ -89,6 +89,50 @@ def test_a_fixed_batch_is_opened_throughout(tmp_path: Path):
         assert [value.type.tensor_type.shape.dim[0].dim_param for value in ends] == ["batch", "batch"]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "allowzero", "constant"), [((1, 4), 1, False), ((1, -1), 1, False), ((1, -1), 0, True)]
+)
+def test_a_batch_that_reshapes_hold_is_opened(
+    tmp_path: Path, sizes: tuple[int, int], allowzero: int, constant: bool
+):
+    """As torch.onnx.export writes ``flatten`` without dynamic_shapes; who else reads the shape still does."""
+
+    def change(model: onnx.ModelProto) -> None:
+        of_one_window_throughout(model)
+        model.graph.node[-1].output[0] = "y inside"
+        shape = onnx.numpy_helper.from_array(np.array(sizes), "sizes")
+        if constant:
+            model.graph.node.append(helper.make_node("Constant", [], ["sizes"], value=shape))
+        else:
+            model.graph.initializer.append(shape)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(4, np.float32), "nothing"))
+        model.graph.node.extend(
+            [
+                helper.make_node("Reshape", ["nothing", "sizes"], ["row"]),
+                helper.make_node("Reshape", ["y inside", "sizes"], ["flat"], allowzero=allowzero),
+                helper.make_node("Add", ["flat", "row"], ["y"]),
+            ]
+        )
+
+    source = open_source(written(tmp_path, foreign_network(change)), FOREIGN)
+    np.testing.assert_allclose(logits(source.model(), ONES), logits(small_network(), ONES), atol=1e-5)
+
+
+def test_a_reshape_that_mixes_windows_is_refused(tmp_path: Path):
+    """Its first size was 1 as the batch is, and was something else."""
+
+    def change(model: onnx.ModelProto) -> None:
+        of_one_window_throughout(model)
+        model.graph.node[-1].output[0] = "y inside"
+        shape = onnx.numpy_helper.from_array(np.array((1, 4)), "sizes")
+        model.graph.initializer.append(shape)
+        model.graph.node.append(helper.make_node("Transpose", ["y inside"], ["turned"], perm=[1, 0]))
+        model.graph.node.append(helper.make_node("Reshape", ["turned", "sizes"], ["y"]))
+
+    with pytest.raises(ArtifactError, match=r"gives one window other numbers in another batch.*fixed at 1"):
+        open_source(written(tmp_path, foreign_network(change)), FOREIGN)
+
+
 def test_a_fixed_batch_that_cannot_be_opened_says_how_to_export(tmp_path: Path):
     """As of a first state of an LSTM that was made for one window: the trial's words are of its insides."""
 
