@@ -284,7 +284,7 @@ def _text(file: Path) -> str:
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
         text = content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError:
-        raise MerError(f"{file} cannot be read as CSV: it is not UTF-8") from None
+        raise MerError(f"{file} cannot be read as CSV: it is not UTF-8; save it as CSV UTF-8") from None
     if "\0" in text:
         raise MerError(f"{file} cannot be read as CSV: it holds null characters")
     return text

@@ -197,7 +197,7 @@ def test_a_column_of_parts_by_another_name_is_noted(tmp_path: Path):
             'path,label\n"1.wav,up\n2.wav,down\n3.wav,down\n',
             "line 2 cannot be read as CSV: unexpected end of data",
         ),
-        (b"path,label\n1.wav,\xff", "it is not UTF-8"),
+        (b"path;label\r\nBj\xf6rk.mp3;up\r\n", "it is not UTF-8; save it as CSV UTF-8$"),  # Excel's "CSV"
         (b"path,label\n1.wav,a\0b", "null characters"),
         (f"path,label\n{'x' * 200_000},up\n", "line 2 cannot be read as CSV: field larger than field limit"),
         (f"path,label\n1.wav,up\n\n{'x' * 200_000},up\n", "line 4 cannot be read as CSV: field larger"),
