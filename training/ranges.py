@@ -20,6 +20,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "distill": (0, 1),
     "embedding_weight": (0, 1_000),
     "unlabelled_share": (0, 100),
+    "pretrain": (0, 10_000_000),
     "mixup": (0, 100),
     "gain_db": (0, 120),
     "stretch": (0, 0.9),

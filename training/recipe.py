@@ -25,9 +25,8 @@ FROZEN_FIELDS = frozenset((*_FLAWS, "guard", "balance", "eval_windows", "train_w
 class Recipe:
     """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
-    These fields are off at 0: ``label_smoothing``, ``mixup``, ``gain_db``, ``stretch``, ``pitch_mels``,
-    ``filter_db``, ``highpass``, ``lowpass``, ``noise``, ``codec``, ``tag_weight``, ``ema``, ``patience``, and
-    those of teachers: ``distill``, ``embedding_weight``, ``unlabelled_share``.
+    At 0 these are off: ``label_smoothing``, ``mixup``, what changes windows, ``tag_weight``, ``ema``,
+    ``patience``, and those of teachers: ``distill``, ``embedding_weight``, ``unlabelled_share``, ``pretrain``.
 
     Attributes:
         gain_db: the level of a window changes by up to this many dB, uniformly.
@@ -48,6 +47,7 @@ class Recipe:
             that mixup blends with such a clip counts by the square of its share.
         embedding_weight: weight of the teachers' embeddings, learnt beside the labels.
         unlabelled_share: clips without a label in a batch, for each clip with one.
+        pretrain: steps in which it first learns from such clips alone: see ``pretrained_weights``.
         random_crops: train on random windows of each clip; otherwise on its beginning.
         balance: weight each label inversely to its frequency.
         ema: decay per step of the averaged weights (exponential moving average).
@@ -56,8 +56,7 @@ class Recipe:
         keep: the epoch that gives the network: the best by validation, or the last. Without
             validation it is the last.
         eval_windows: evenly spread windows of each clip that validation and test use.
-        train_windows: of each clip, that the head of a frozen network learns from; 0 is as many as
-            ``eval_windows``. For windows of which those do not cover a clip.
+        train_windows: those that a frozen network's head learns from, where so many do not cover a clip; or 0.
 
     Raises:
         UsageError: a number that no one can train with; the message names the field and its range.
@@ -76,6 +75,7 @@ class Recipe:
     distill: float = 0.0
     embedding_weight: float = 0.0
     unlabelled_share: float = 0.0
+    pretrain: int = 0
     mixup: float = 0.3
     gain_db: float = 3.0
     stretch: float = 0.1

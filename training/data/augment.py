@@ -14,7 +14,9 @@ from ..recipe import Recipe
 from .degrade import WIDE_HZ, at_a_lower_rate, random_codec, random_high_pass, random_low_pass, random_noise
 
 
-def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe) -> Float32:
+def random_crop(
+    decibels: Float32, spec: AudioSpec, rng: np.random.Generator, recipe: Recipe, start: int | None = None
+) -> Float32:
     """A log-mel window ``[mels, frames]`` from a random place of a clip, changed at random by the recipe.
 
     A short clip is filled up as ``spec.short_audio`` says.
@@ -22,12 +24,14 @@ def random_crop(decibels: Float32, spec: AudioSpec, rng: np.random.Generator, re
     Args:
         decibels: the clip's spectrogram ``[mels, frames]`` in dB, of any length, without the spec's floor:
             what is made louder must not bring a floor with it.
+        start: its first frame, where that is not to be drawn.
     """
     frames = spec.frames
     if recipe.stretch:
         frames = round(frames * rng.uniform(1 - recipe.stretch, 1 + recipe.stretch))
         frames = min(frames, max(spec.frames, decibels.shape[1]))
-    start = int(rng.integers(max(1, decibels.shape[1] - frames + 1)))
+    if start is None:
+        start = int(rng.integers(max(1, decibels.shape[1] - frames + 1)))
     part = crop(decibels, spec, start, frames)
     if frames != spec.frames:
         part = _resized(part, spec.frames)

@@ -78,7 +78,7 @@ def train(
     while not training.finished:
         row = training.run_epoch()
         if state_file:
-            _write_state({**training.state(), "key": key}, state_file)
+            write_state({**training.state(), "key": key}, state_file)
         if row.better:
             on_better(training.judged, row)
         on_epoch(row)
@@ -234,7 +234,7 @@ def _bfloat16(network: nn.Module) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=supported)
 
 
-def _write_state(state: dict[str, Any], path: Path) -> None:
+def write_state(state: dict[str, Any], path: Path) -> None:
     """Whole or not at all.
 
     Raises:

@@ -16,6 +16,7 @@ from ..fit.batches import TrainingData
 from ..networks.backbones import build_backbone, head_parameters, head_paths, new_outputs
 from ..networks.onnx_weights import unfold_norms
 from ..networks.trained import names_trained_network, trained_network
+from .pretraining import load_pretrained
 from .provenance import Job
 
 _NORM_CLIPS = 64  # that norms learn their statistics from, spread over all: folders come label by label
@@ -48,6 +49,8 @@ def network_to_train(
             _fit_heads(network, job.model, data, clips, labels, protocol.recipe.balance)
     else:
         network = build_backbone(job.model, outputs, protocol.weights, protocol.extra_head)
+    if job.pretrained:
+        load_pretrained(network, job.pretrained, head_paths(network, job.model))
     if protocol.recipe.layers == "head":
         network.requires_grad_(False)
         for parameter in head_parameters(network, job.model):

@@ -134,6 +134,12 @@ def check_teaching(session: Session, observer: Observer) -> None:
         UsageError, MerError: see ``check_teachers``; or there is nobody to learn from.
     """
     check_teachers(session.teachers, observer.say, session.final)
+    protocol = session.protocol
+    if protocol.recipe.pretrain:
+        if not session.teachers or not session.sources:
+            raise UsageError("pretrain needs a teacher, and music without labels: --teacher and --unlabelled")
+        if protocol.weights != "none" or protocol.extra_head or protocol.recipe.layers == "head":
+            raise UsageError("pretrain is for all layers of a network that begins with random weights")
     if session.teachers:
         return
     # With a frozen network it counts as music in the verdict.
@@ -141,6 +147,6 @@ def check_teaching(session: Session, observer: Observer) -> None:
         raise UsageError(
             "music without labels teaches nothing by itself: name a teacher, which says what it is"
         )
-    asked = [name for name in TAUGHT if getattr(session.protocol.recipe, name)]
+    asked = [name for name in TAUGHT if getattr(protocol.recipe, name)]
     if asked:
         raise UsageError(f"{', '.join(asked)}: there is no teacher to learn that from; name one")
