@@ -69,7 +69,11 @@ BUNDLED: dict[str, Recipe] = {
     ),
     "audiocnn": Recipe("audiocnn", "emotion4q", _HARD, unlabelled=("mirex5", "hindi5")),
     "mobilenetv3": Recipe(
-        "mobilenetv3", "emotion4q", (*_HARD, "epochs=30"), unlabelled=("mirex5", "hindi5"), half=True
+        "mobilenetv3",
+        "emotion4q",
+        (*_HARD, "epochs=15", "pretrain=10000"),
+        unlabelled=("mirex5", "hindi5"),
+        half=True,
     ),
     "squeezenet": Recipe("squeezenet", "emotion4q", (*_HARD, "epochs=20"), unlabelled=("mirex5", "hindi5")),
     "hindi5": Recipe(

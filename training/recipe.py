@@ -26,7 +26,7 @@ class Recipe:
     """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
     At 0 these are off: ``label_smoothing``, ``mixup``, what changes windows, ``tag_weight``, ``ema``,
-    ``patience``, and those of teachers: ``distill``, ``embedding_weight``, ``unlabelled_share``, ``pretrain``.
+    ``patience``; of teachers ``distill``, ``embedding_weight``, ``unlabelled_share``, ``pretrain``.
 
     Attributes:
         gain_db: the level of a window changes by up to this many dB, uniformly.
@@ -56,7 +56,7 @@ class Recipe:
         keep: the epoch that gives the network: the best by validation, or the last. Without
             validation it is the last.
         eval_windows: evenly spread windows of each clip that validation and test use.
-        train_windows: those that a frozen network's head learns from, where so many do not cover a clip; or 0.
+        train_windows: those that a frozen head learns from, where so many do not cover a clip; or 0.
 
     Raises:
         UsageError: a number that no one can train with; the message names the field and its range.
