@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from ...engine.outputs.page.html import policy_hash
-from ...engine.text.escape import for_terminal
+from ...engine.text.escape import for_terminal, policy_hash
 from .evaluate import Evaluation, ModelResult
 from .scores import Scores
 from .text import differences, facts_of, overview, remarks_of, tables_of, wrong_table

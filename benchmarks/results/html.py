@@ -8,8 +8,7 @@ from importlib import resources
 from typing import Any
 
 from ...engine.errors import MerError
-from ...engine.outputs.page.html import policy_hash
-from ...engine.text.escape import for_terminal
+from ...engine.text.escape import for_terminal, policy_hash
 from ..row import BENCH_RUNTIMES, Machine, Results, Row
 from .axes import WIDTH
 from .charts import bars, has_ridge, ridges, stages

@@ -61,6 +61,6 @@ def unfilled_frozen(
         for part in ("backbone", "classifier")
     )
     network = build_backbone(name, 2, extra_head=extra_head)
-    # Of short windows the middle blocks are heard, and not that layer.
+    # Other backbones have a ``classifier`` too; of an AudioSetNet it is kept where that layer is heard.
     embedding = Embedding(network, name, *given, hidden=has_hidden and given[2] > 0)
     return FrozenNetwork(embedding, nn.Linear(features, labels))

@@ -1,4 +1,4 @@
-"""Sound that is made up. By itself: what reads files must not be installed for it."""
+"""Generated sound, and how far log-mels of it are apart. No package that reads files is needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_near(preset: str, made: Float32, expected: Float32, spec: AudioSpec) -
     """A preset's row with the differences of its log-mels.
 
     Raises:
-        CheckFailed: they are larger than those of another FFT in float32.
+        CheckFailed: they differ by more than two FFTs in float32 do.
     """
     ordinary, quiet = decibels_apart(made, expected, spec)
     require(

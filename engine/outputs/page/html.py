@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 from importlib import resources
 from pathlib import Path
 
 from ...errors import MerError, os_errors_say
 from ...files import check_can_be_written, write_whole
-from ...text.escape import for_terminal
+from ...text.escape import for_terminal, policy_hash
 from ..marks import has_mark, refuse_foreign
 from .catalogue import Catalogue, catalogue_from_folder
 from .packed import packed
@@ -65,8 +63,3 @@ def html_from_catalogue(catalogue: Catalogue, title: str) -> str:
     }
     pieces = read["page.html"].split("@@")  # texts and names in turn: what was put in is not searched again
     return "".join(parts[piece] if number % 2 else piece for number, piece in enumerate(pieces))
-
-
-def policy_hash(text: str) -> str:
-    """How a content security policy allows a script or a style."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

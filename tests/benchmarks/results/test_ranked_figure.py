@@ -127,6 +127,6 @@ def test_figures_of_different_songs_rank_nothing() -> None:
     assert "images/s ranks the rows" in said
     assert "Pareto front" not in said
     assert "Images a second of every row" in html_from_results(results)
-    # A file of an older version does not say which songs: nothing shows that they differ.
+    # A file may not say which songs: nothing shows that they differ.
     results = table(rows[0], {**rows[1], "scored_songs": None})
     assert (ranked_by(results.rows), results.rows[0].model) == ("macro_f1", "easy")

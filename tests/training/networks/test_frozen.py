@@ -11,7 +11,7 @@ from torch import nn
 
 
 @pytest.mark.parametrize(("hidden", "features"), [(False, 768), (True, 1_280)])
-def test_with_the_hidden_layer_and_as_made_before_it_was_heard(hidden: bool, features: int):
+def test_it_is_built_again_with_the_hidden_layer_and_without(hidden: bool, features: int):
     embedding = Embedding(AudioSetNet(), "audioset", middle=AudioSetNet.MIDDLE, hidden=hidden)
     network = FrozenNetwork(embedding, nn.Linear(features, 4)).eval()
     weights = network.state_dict()

@@ -11,7 +11,7 @@ from merkit.engine.data.clip import heard_text
 from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import ModelSpec
 from merkit.training.data.examples import Examples
-from merkit.training.data.splits import Split, splits_from_protocol
+from merkit.training.data.splits import Split, split_hash, splits_from_protocol
 from merkit.training.evaluate.predictions import fit_temperature
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint, spec_from_checkpoint
@@ -91,7 +91,8 @@ def test_a_teacher_of_some_folds_is_refused_before_the_first(examples: Examples,
     job, audio = fast_job("epochs=1"), fast_job().protocol.audio
     splits = splits_from_protocol(examples.clips, job.protocol, "grouped", 2)
     knows = {"heard_clips": heard_text([examples.clips[splits[1].test[0]]])}
-    split = {"hash": splits[0].hash, "validation": len(splits[0].validation)}
+    validation = split_hash(examples.clips, splits[0].validation)
+    split = {"hash": splits[0].hash, "validation_hash": validation}
     spec = ModelSpec("audiocnn", ("a", "b"), audio, provenance={**knows, "split": split})
     save_checkpoint(AudioCNN(2), spec, tmp_path / "teacher.safetensors")
     taught = dataclasses.replace(job, teaching=Teaching((str(tmp_path / "teacher.safetensors"),)))
