@@ -112,4 +112,4 @@ def test_every_option_is_used_by_a_protocol_or_a_network():
         if len({getattr(recipe, field.name) for recipe in recipes}) == 1
     }
     # What the lab has found worth trying, and no protocol has settled on.
-    assert same == {"warmup", "highpass", "lowpass", "noise", "codec", "guard", "train_windows"}
+    assert same == {"warmup", "highpass", "lowpass", "noise", "codec", "guard", "train_windows", "pretrain"}

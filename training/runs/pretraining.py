@@ -28,7 +28,7 @@ from ..data.examples import Examples
 from ..data.spectrogram_cache import ClipSound, cached_sounds
 from ..data.splits import hash_of_lines
 from ..embeddings.ears import Ears, ears_of
-from ..embeddings.embeddings import kept_array, read_array
+from ..embeddings.embeddings import embeddings_home, kept_array, read_array
 from ..fit.optimizer import optimizer_from_recipe, running_average, schedule_from_recipe
 from ..fit.trainer import DivergedError, read_state, write_state
 from ..networks.backbones import build_backbone
@@ -148,7 +148,7 @@ def _music(
     ready = teaching.progress(len(clips))
     sounds = cached_sounds(clips, ears.audio, 1, cache, teaching.workers, ready)
     starts = [_starts(spectrogram.shape[1], audio) for spectrogram in decibels]
-    folder = cache / "embeddings" / f"{ears.key[:16]}-{audio.fingerprint[:16]}"
+    folder = (teaching.cache or embeddings_home()) / f"{ears.key[:16]}-{audio.fingerprint[:16]}"
     heard = teaching.progress(len(clips))
     features: list[Float32] = []
     for clip, sound, places in zip(clips, sounds, starts, strict=True):
