@@ -258,6 +258,6 @@ def _mood_in_file(item: Item) -> str | None:
 
     try:
         values = moods.read_moods(os.fsdecode(item.path))
-    except MerError:  # no place for a mood, or not readable as its suffix says
+    except MerError:  # no place for a mood, or damaged
         return None
     return None if moods.is_mood_ours(values) else values.get(moods.MOOD)

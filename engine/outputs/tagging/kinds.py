@@ -8,13 +8,14 @@ from typing import Any
 
 from ...audio.containers.asf_objects import ASF as ASF_HEAD
 from ...audio.containers.part import part_of_file
-from ...audio.formats import is_container
+from ...audio.formats import is_container, is_mp4
 from ...errors import MerError
-from .mp4_items import is_mp4
 from .rest import behind_tags
 
 _HEAD = 16
 _OTHERS = (b"BW64", b"riff")  # WAV of more than 4 GB, W64
+_NO_PLACE = "its format has no place for a mood"
+_IN_FRONT = "an ID3v2 tag stands in front of its format's own: take that tag away with a tag editor first"
 _LEAST_UNKNOWN = 0x7FFF_0000  # bytes: SoX states something above it, others 0 or all ones
 
 
@@ -27,13 +28,15 @@ def opened(path: str | Path) -> Any:
 
     Raises:
         NoPlaceError: its format has no place for a mood.
-        MerError: it is WAV or AIFF that was written to a pipe: its length stands for one that nobody knew.
+        MerError: it is WAV or AIFF that was written to a pipe: its length stands for one that nobody knew; or
+            ID3v2 stands in front of a format that has tags of its own.
+        MutagenError: there is no sound in it that mutagen knows, and the like.
     """
     import mutagen
     from mutagen.aiff import AIFF
     from mutagen.asf import ASF
     from mutagen.flac import FLAC
-    from mutagen.mp3 import MP3
+    from mutagen.mp3 import MP3, HeaderNotFoundError
     from mutagen.mp4 import MP4
     from mutagen.oggflac import OggFLAC
     from mutagen.oggopus import OggOpus
@@ -56,14 +59,28 @@ def opened(path: str | Path) -> Any:
         file = mutagen.File(name, options=[OggVorbis, OggOpus, OggFLAC, OggSpeex, OggTheora])
         if file is not None:
             return file
-    with_id3: Any = MP3
+    # As they stand in the file: by itself mutagen turns frames of ID3v2.3 into those of 2.4.
+    options: Any = {"translate": False, "load_v1": False}
     if (head[:4], head[8:12]) in ((b"RIFF", b"WAVE"), (b"FORM", b"AIFF"), (b"FORM", b"AIFC")):
         _check_length(head, size)
-        with_id3 = WAVE if head[8:12] == b"WAVE" else AIFF
-    elif is_container(sound) or sound.startswith(_OTHERS) or _is_adts(sound):
-        raise NoPlaceError("its format has no place for a mood")
-    # As it stands in the file: by itself mutagen turns frames of ID3v2.3 into those of 2.4.
-    return with_id3(name, translate=False, load_v1=False)
+        return (WAVE if head[8:12] == b"WAVE" else AIFF)(name, **options)
+    if _is_boxed(head) or _is_adts(sound):
+        raise NoPlaceError(_NO_PLACE)
+    try:
+        mp3: Any = MP3(name, **options)
+        if mp3.info.sketchy and not sound.startswith(b"\xff"):  # so few frames come by chance too
+            raise HeaderNotFoundError("can't sync to MPEG frame")
+    except HeaderNotFoundError:
+        if not head.startswith(b"ID3"):
+            raise NoPlaceError(_NO_PLACE) from None
+        if _is_boxed(sound):
+            raise MerError(_IN_FRONT) from None
+        raise
+    return mp3
+
+
+def _is_boxed(head: bytes) -> bool:
+    return is_container(head) or head.startswith(_OTHERS)
 
 
 def _is_adts(sound: bytes) -> bool:

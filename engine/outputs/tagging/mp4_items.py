@@ -7,13 +7,7 @@ from typing import Any
 
 from ...errors import MerError
 
-_BEGINS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _ITUNES = b"com.apple.itunes"
-
-
-def is_mp4(head: bytes) -> bool:
-    """Whether a file that begins so is one."""
-    return head[4:8] in _BEGINS
 
 
 def items_of_mp4(path: str | Path) -> list[tuple[str, bytes]] | None:

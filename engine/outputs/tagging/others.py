@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ...audio.formats import syncsafe
+from ...audio.formats import is_mp4, syncsafe
 from ...errors import MerError
-from .mp4_items import is_mp4, items_of_mp4
+from .mp4_items import items_of_mp4
 
 MOOD, SHARE = "MOOD", "MER_"
 

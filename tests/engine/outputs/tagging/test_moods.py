@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import av
@@ -21,7 +22,7 @@ from merkit.engine.outputs.tagging.moods import (
 )
 from merkit.engine.outputs.tagging.sound import sound_digest
 from sound_formats import FORMATS
-from tag_bytes import apev2, id3_frame, id3_text, id3v1, id3v2
+from tag_bytes import apev2, box, id3_frame, id3_text, id3v1, id3v2, wav
 
 pytest.importorskip("mutagen")
 
@@ -122,6 +123,52 @@ def test_bare_aac_has_no_place_behind_tags_either(tmp_path: Path, suffix: str, t
     path = path.rename(tmp_path / f"a{suffix}")
     with pytest.raises(NoPlaceError, match="no place for a mood"):
         read_moods(path)
+
+
+@pytest.mark.parametrize("before", [0, 300])
+def test_bare_aac_has_no_place_where_it_begins_within_a_frame(tmp_path: Path, before: int) -> None:
+    """As a recording of a radio's stream does; some have zeros in front."""
+    path = made(tmp_path / "a.aac", next(each for each in FORMATS if each.name == "ADTS AAC"))
+    path.write_bytes(bytes(before) + path.read_bytes()[150:])
+    with pytest.raises(NoPlaceError, match="no place for a mood"):
+        read_moods(path)
+
+
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "Ogg", "WMA", "M4A"])
+def test_id3_in_front_of_tags_of_another_kind(tmp_path: Path, container: str) -> None:
+    """They have a place for a mood, which mutagen cannot reach."""
+    sound_format = next(each for each in TAGGED if each.container == container)
+    path = made(tmp_path / f"a{sound_format.suffix}", sound_format)
+    path.write_bytes(id3v2(id3_frame("TIT2", id3_text(["t"], 0), 4), 4) + path.read_bytes())
+    with pytest.raises(MerError, match=r"^an ID3v2 tag stands in front of its format's own: ") as error:
+        read_moods(path)
+    assert not isinstance(error.value, NoPlaceError)
+
+
+def test_mp3_in_a_wav_behind_id3(tmp_path: Path) -> None:
+    tag = id3v2(id3_frame("TIT2", id3_text(["t"], 0), 4), 4)
+    path = mp3(tmp_path / "a.mp3")
+    about = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 44_100, 16_000, 1, 0, 12, 1, 2, 417, 1, 1_393)
+    sound = wav(about, path.read_bytes())
+    path.write_bytes(tag + sound)
+    write_moods(path, VALUES)
+    assert read_moods(path) == VALUES
+    assert path.read_bytes().endswith(sound)
+
+
+@pytest.mark.parametrize("first", [b"pnot", b"uuid", b"wide"])
+def test_mp4_by_any_first_box(tmp_path: Path, first: bytes) -> None:
+    path = made(tmp_path / "a.mov", next(each for each in FORMATS if each.name == "MOV AAC"))
+    data = bytearray(path.read_bytes())
+    new = box(first, bytes(16))
+    (count,) = struct.unpack_from(">I", data, place := data.index(b"stco") + 8)
+    for chunk in range(place + 4, place + 4 + 4 * count, 4):
+        struct.pack_into(">I", data, chunk, struct.unpack_from(">I", data, chunk)[0] + len(new))
+    path.write_bytes(new + data)
+    sound = sound_digest(path)
+    write_moods(path, VALUES)
+    assert read_moods(path) == VALUES
+    assert sound_digest(path) == sound
 
 
 @pytest.mark.parametrize("kind", [b"RF64", b"BW64", b"RIFX"])
