@@ -45,6 +45,7 @@ def view_of(
     quiet: bool = False,
     verbose: bool = False,
     timelines: bool = False,
+    draws: bool = False,
 ) -> View:
     """What a run shows on stdout, beside what it writes to ``output``.
 
@@ -52,18 +53,19 @@ def view_of(
         quiet: no progress, no summary; labels only if they are written nowhere else.
         verbose: the CPU seconds of each stage are in the summary.
         timelines: on a terminal, a line of colour for each song.
+        draws: a picture comes of the run too: lines that cannot be printed do not end it.
 
     Raises:
         MerError: stdout is closed, and labels would go nowhere else.
     """
-    only_here = output.kind is Kind.NOTHING
-    if output.kind is Kind.STDOUT or (quiet and not only_here):  # the rows are there
+    has_rows = output.kind is not Kind.NOTHING
+    if output.kind is Kind.STDOUT or (quiet and has_rows):
         return View(quiet, verbose)
     if not quiet and sys.stdout is not None and sys.stdout.isatty():
-        return Terminal(total, labels, verbose, timelines, only_here)
-    if sys.stdout is None and only_here:
+        return Terminal(total, labels, verbose, timelines)
+    if sys.stdout is None and not has_rows:
         raise MerError("standard output is closed, and no other place for rows is named")
-    return Lines(only_here, quiet, verbose)
+    return Lines(not (has_rows or draws), quiet, verbose)
 
 
 class View:
@@ -71,13 +73,13 @@ class View:
 
     ``done`` counts songs, ``failed`` those with an error, ``unseen`` those of them that were not there or
     could not be read, ``bugs`` those that merkit itself is to blame for; ``seconds`` is the length of all.
-    ``lost`` says why stdout took no more lines.
+    ``lost`` is the error with which stdout took no more: of a terminal only that it was closed.
     """
 
     def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         self.done = self.failed = self.unseen = self.bugs = 0
         self.seconds = 0.0
-        self.lost: str | None = None
+        self.lost: ReaderGoneError | MerError | None = None
         self._verdicts: Counter[str | None] = Counter()
         self._quiet, self._verbose = quiet, verbose
         self._stack = ExitStack()
@@ -153,22 +155,22 @@ class Lines(View):
     """For pipes: one tab-separated line a song on stdout.
 
     Args:
-        only_here: the lines are all that comes of the run: it ends with them. Otherwise rows are written
-            elsewhere too, whatever becomes of the lines.
+        only_here: the lines are all that comes of the run: it ends with them. Otherwise more comes of it,
+            whatever becomes of the lines.
     """
 
     def __init__(self, only_here: bool = True, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet, verbose)
-        self._only_here, self._ended = only_here, False
+        self._only_here = only_here
 
     def show(self, label: SongLabel) -> None:
         """Prints a song's label or error.
 
         Raises:
-            ReaderGoneError, MerError: as ``print_out``, where there are no rows but these lines.
+            ReaderGoneError, MerError: as ``print_out``, where nothing comes of the run but these lines.
         """
         super().show(label)
-        if self._ended:
+        if self.lost:
             return
         path = for_terminal(text_from_path(label.path))
         if label.error:
@@ -185,19 +187,19 @@ class Lines(View):
         except (ReaderGoneError, MerError) as error:
             if self._only_here:
                 raise
-            self._ended, self.lost = True, str(error) or None
+            self.lost = error
 
 
 class Terminal(View):
-    """For people: a progress bar with the time left, then a table. ``only_here`` as ``Lines``."""
+    """For people: a progress bar with the time left, then a table."""
 
     def __init__(
-        self, total: int, labels: tuple[str, ...], verbose=False, timelines=False, only_here=True
+        self, total: int, labels: tuple[str, ...], verbose: bool = False, timelines: bool = False
     ) -> None:
         super().__init__(verbose=verbose)
         from .song_table import console_of_stdout
 
-        self._only_here, self._has_timelines = only_here, timelines
+        self._has_timelines = timelines
         self._total, self._labels = total, labels
         self._shown: list[SongLabel] = []
         self._timelines: list[Cells] = []
@@ -218,15 +220,14 @@ class Terminal(View):
         self._progress.update(self._task, advance=1, total=total, music=_music(self.seconds))
 
     def summary(self, run: CatalogueRun, wall_s: float, out: str | None, stopped: bool) -> None:
-        """Raises ReaderGoneError if the terminal was closed, no signal told so, and no rows are elsewhere."""
         from .song_table import print_songs
 
         print_songs(self._console, self._shown, self._labels, self._timelines)
         if self.done > len(self._shown):
             self._console.print(f"[dim]... and {self.done - len(self._shown)} more[/dim]")
         super().summary(run, wall_s, out, stopped)
-        if self._only_here and not stopped and stdout_was_closed():
-            raise ReaderGoneError
+        if stdout_was_closed():
+            self.lost = ReaderGoneError()
 
     def __enter__(self) -> Self:
         self._stack.callback(self._progress.stop)

@@ -177,7 +177,8 @@ def main(
             )
         )
         left, labels = run.total - run.resumed, artifact.spec.labels
-        view = stack.enter_context(view_of(left, labels, output, quiet, verbose, windows == "all"))
+        shown = view_of(left, labels, output, quiet, verbose, windows == "all", plot is not None)
+        view = stack.enter_context(shown)
         for heard in run.labels(stop.event):
             view.show(heard)
     view.summary(run, time.perf_counter() - began, run.out, stopped=stop.code is not None)
@@ -204,8 +205,10 @@ def main(
             plot_song(heard, artifact.spec, limits, Path(plot))
         elif heard.error is None:
             raise MerError(f"{heard.path} is {heard.verdict}: there is no picture of it")
-    if view.lost:
+    if isinstance(view.lost, MerError):
         raise MerError(f"the lines on stdout are not complete: {view.lost}")
+    if view.lost and output.kind is Kind.NOTHING:
+        raise view.lost
     if view.done == view.unseen > 0 and not run.resumed + run.absent:
         older = f"; {out} stays as it was" if run.spares else ""
         raise MerError(f"nothing was labelled: no input is there, or none can be read{older}")

@@ -109,12 +109,35 @@ def test_lines_that_cannot_be_printed(failure: Exception, monkeypatch: pytest.Mo
     view = view_of(3, LABELS, output_from_text("labels/"))
     for _ in range(4):
         view.show(GOOD)
-    assert (view.done, len(printed), view.lost) == (4, 2, str(failure) or None)
+    assert (view.done, len(printed), view.lost) == (4, 2, failure)
     printed.clear()
     view = view_of(3, LABELS, output_from_text(None))
     view.show(GOOD)
     with pytest.raises(type(failure)):
         view.show(GOOD)
+
+
+def test_a_picture_comes_though_its_line_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def print_out(line: str) -> None:
+        raise ReaderGoneError
+
+    monkeypatch.setattr(terminal, "print_out", print_out)
+    view = view_of(1, LABELS, output_from_text(None), draws=True)
+    view.show(GOOD)
+    assert isinstance(view.lost, ReaderGoneError)
+
+
+def test_a_terminal_that_was_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What else a run does comes after its summary."""
+    view = Terminal(1, LABELS)
+    view.show(GOOD)
+    assert view.lost is None
+    monkeypatch.setattr(terminal, "stdout_was_closed", lambda: True)
+    view.summary(a_run(), 1.0, None, stopped=False)
+    assert isinstance(view.lost, ReaderGoneError)
+    assert "1 labelled" in capsys.readouterr().err
 
 
 def test_a_closed_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
