@@ -106,6 +106,7 @@ class QuietCommand(click.Command):
     """
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        make_streams_safe()  # click prints on them before a command runs
         with _quiet_end():
             return super().make_context(*arguments, **options)
 

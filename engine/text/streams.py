@@ -7,12 +7,13 @@ import io
 import os
 import stat
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 from ..errors import MerError
 from .escape import for_terminal
 
-_closed: set[int] = set()  # the numbers of streams whose terminal was closed
+_stdout_was_closed = False  # where it is a terminal
 
 
 class ReaderGoneError(Exception):
@@ -20,7 +21,7 @@ class ReaderGoneError(Exception):
 
 
 class _Terminal(io.FileIO):
-    """When a terminal is closed, or its connection ends, what is printed on it vanishes.
+    """A terminal; once it is closed, or its connection has ended, what is printed on it vanishes.
 
     Rich and click print on it too, and in a background job no signal tells of its end.
     """
@@ -31,7 +32,8 @@ class _Terminal(io.FileIO):
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            _closed.add(self.fileno())
+            global _stdout_was_closed
+            _stdout_was_closed |= self.fileno() == 1
             return memoryview(data).nbytes
 
 
@@ -52,7 +54,7 @@ def make_streams_safe() -> None:
 
 def stdout_was_closed() -> bool:
     """Whether stdout is a terminal that was closed; what was printed since is lost."""
-    return 1 in _closed
+    return _stdout_was_closed
 
 
 def print_out(line: str) -> None:
@@ -68,7 +70,7 @@ def print_out(line: str) -> None:
         print(line, file=sys.stdout, flush=True)
     except OSError as error:
         raise stdout_failed(error) from None
-    if stdout_was_closed():
+    if _stdout_was_closed:
         raise ReaderGoneError
 
 
@@ -95,6 +97,8 @@ def _safe(stream: TextIO) -> TextIO:
     has_buffer = hasattr(stream.buffer, "raw")  # under python -u there is none
     raw = stream.buffer.raw if has_buffer else stream.buffer
     if type(raw) is io.FileIO and stat.S_ISCHR(os.fstat(raw.fileno()).st_mode):  # not Windows' console
+        with suppress(OSError):
+            stream.flush()  # or what stands in its buffer comes last
         terminal = _Terminal(raw.fileno(), "w", closefd=False)
         stream = io.TextIOWrapper(
             io.BufferedWriter(terminal) if has_buffer else terminal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -92,6 +93,15 @@ def test_a_reader_that_has_gone_is_141_whoever_prints(option: list[str], argumen
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_a_terminal_that_was_closed_is_no_error(arguments: list[str]) -> None:
+    shown, mine = pty.openpty()
+    os.close(shown)
+    done = subprocess.run([sys.executable, "-c", _COMMAND, *arguments], stdout=mine, stderr=subprocess.PIPE)
+    os.close(mine)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("option", [[], ["-u"]])

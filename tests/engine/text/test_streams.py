@@ -74,6 +74,24 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path, closed: str)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_was_printed_before_comes_first(unbuffered: str) -> None:
+    code = (
+        "import sys\n"
+        "from merkit.engine.text.streams import *\n"
+        "sys.stdout.write('1 '); sys.stderr.write('2 ')\n"
+        "make_streams_safe()\n"
+        "print_out('3'); print_err('4')\n"
+    )
+    shown, mine = pty.openpty()
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    subprocess.run([sys.executable, "-c", code], stdout=mine, stderr=mine, env=environment, check=True)
+    text = os.read(shown, 1_000)
+    os.close(mine)
+    os.close(shown)
+    assert text.split() == [b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("at_first", [True, False])
 def test_a_terminal_that_is_closed(tmp_path: Path, at_first: bool, unbuffered: str) -> None:
     """Before the program begins to print, or meanwhile. In a background job no signal comes."""
