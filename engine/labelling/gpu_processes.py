@@ -140,7 +140,7 @@ class _Call:
     _ended: list[_Child] = field(default_factory=list)  # given up; some may still free what they have
     _starts: Counter[int] = field(default_factory=Counter)
     _worked: set[int] = field(default_factory=set)  # GPUs that labelled since their process was started
-    _processes_stop: Any = field(default_factory=lambda: _SPAWN.Event())
+    _processes_stop: Any = field(default_factory=_SPAWN.Event)
 
     def start_process(self, gpu: int) -> None:
         self._starts[gpu] += 1

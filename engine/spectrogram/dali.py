@@ -17,11 +17,9 @@ from ..errors import DeviceError, DeviceMemoryError
 from ..spec import AudioSpec
 from .log_mel import stft_window
 
+_THREADS = 2  # of the CPU, which copy samples for "gpu" and do all the work for "cpu"
 IN_FLIGHT = 2
 """The most batches between ``put`` and ``take``: one is copied and computed while another waits."""
-
-
-_THREADS = 2  # of the CPU, which copy samples for "gpu" and do all the work for "cpu"
 
 
 class DaliLogMel(ClosedByWith):

@@ -54,7 +54,7 @@ def parts_from_matroska(descriptor: int) -> list[Span]:
 
 
 def is_encrypted(file: Part) -> bool:
-    """The same of a Matroska or WebM file as ``asf_objects.is_encrypted`` says."""
+    """As ``asf_objects.is_encrypted``, of a Matroska or WebM file."""
     if file.read(0, 4) != EBML:
         return False
     tracks = next(within(file, elements, SEGMENT, TRACKS), file.part(0, 0))

@@ -62,7 +62,7 @@ def has_fragment_index(descriptor: int) -> bool:
 
 
 def is_encrypted(file: Part) -> bool:
-    """The same of an MP4 file as ``asf_objects.is_encrypted`` says: FFmpeg makes noise of it, or nothing."""
+    """As ``asf_objects.is_encrypted``, of an MP4 file. FFmpeg decodes such sound to noise or nothing."""
     known = [kind for track in within(file, boxes, b"moov", b"trak") if (kind := _sound_kind(track))]
     return bool(known) and _ENCRYPTED.issuperset(known)
 

@@ -1,6 +1,5 @@
-"""Sound that stands in several chunks of WAV or W64, and chunks before it without padding.
-
-What the description of its format says besides what libsndfile takes from it.
+"""Sound in several chunks of WAV or W64, chunks before it without padding, and what their format's
+description says besides what libsndfile takes from it.
 """
 
 from __future__ import annotations

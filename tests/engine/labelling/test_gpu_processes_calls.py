@@ -39,7 +39,7 @@ class Process:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> _Call:
     """Of no files, with a patience of ten seconds, and of thirty with processes that labelled nothing yet."""
-    spawn = SimpleNamespace(Process=Process, Pipe=Pipe, Event=threading.Event)
+    spawn = SimpleNamespace(Process=Process, Pipe=Pipe)
     monkeypatch.setattr(gpu_processes, "_SPAWN", spawn)
     monkeypatch.setattr(gpu_processes, "start_process", lambda _: None)
     monkeypatch.setattr(gpu_processes, "_START_S", 30.0)
