@@ -135,7 +135,7 @@ def _description(spec: ModelSpec) -> list[str]:
         f"- **Data**: {for_markdown(data['name'])}, {data['clips']} clips ({counts}).{for_markdown(tags)}",
         *_left_out(data),
         _split(provenance),
-        f"- **Weights to begin with**: {provenance['weights']}.",
+        f"- **Weights to begin with**: {provenance['weights']}{_pretrained(provenance)}.",
         *_plan(provenance),
         *_teachers(provenance),
         *_recipe(provenance),
@@ -185,6 +185,14 @@ def _teachers(provenance: Mapping[str, Any]) -> list[str]:
         f"- **Teachers**: {for_markdown(names)}: what they make of the training clips{for_markdown(more)} is "
         "learnt beside the labels."
     ]
+
+
+def _pretrained(provenance: Mapping[str, Any]) -> str:
+    facts = provenance.get("pretrained")
+    if not facts:
+        return ""
+    music = f"{facts['steps']:,} steps on {facts['clips']} clips without a label"
+    return f"; first taught by {for_markdown(facts['teacher'])} alone, {music}"
 
 
 def _split(provenance: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,13 +26,19 @@ _WINDOWS_AT_ONCE = 32
 
 
 def network_to_train(
-    job: Job, data: TrainingData, clips: Sequence[Clip], labels: Sequence[str], outputs: int
+    job: Job,
+    data: TrainingData,
+    clips: Sequence[Clip],
+    labels: Sequence[str],
+    outputs: int,
+    pretrained: Path | None = None,
 ) -> nn.Module:
     """The network of ``job`` with its initial weights, and with what is not to be trained frozen.
 
     Args:
         clips: those of ``data``.
         outputs: those of the labels, and after them those of tags and vectors.
+        pretrained: a file of ``pretrained_weights``; without one all weights are those of the protocol.
     """
     protocol = job.protocol
     torch.manual_seed(protocol.recipe.seed)
@@ -49,8 +56,9 @@ def network_to_train(
             _fit_heads(network, job.model, data, clips, labels, protocol.recipe.balance)
     else:
         network = build_backbone(job.model, outputs, protocol.weights, protocol.extra_head)
-    if job.pretrained:
-        load_pretrained(network, job.pretrained, head_paths(network, job.model))
+    if pretrained:
+        load_pretrained(network, pretrained, head_paths(network, job.model))
+        _keep_averages(network)
     if protocol.recipe.layers == "head":
         network.requires_grad_(False)
         for parameter in head_parameters(network, job.model):

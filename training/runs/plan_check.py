@@ -14,7 +14,7 @@ from ..networks.embedding import embedding_audio
 from ..networks.frozen import FrozenNetwork
 from ..networks.musicnn_weights import is_musicnn_weights, musicnn_state
 from ..networks.registry import outside_backbone
-from ..networks.trained import TrainedNetwork
+from ..networks.trained import TrainedNetwork, trained_network
 from ..plans import other_mels
 from ..recipe import AUDIO_OF_A_NETWORK, FROZEN_FIELDS, TAUGHT, Recipe, differs_in_windows_only
 from ..teachers.teaching import check_teachers
@@ -139,7 +139,11 @@ def check_teaching(session: Session, observer: Observer) -> None:
         if not session.teachers or not session.sources:
             raise UsageError("pretrain needs a teacher, and music without labels: --teacher and --unlabelled")
         if protocol.weights != "none" or protocol.extra_head or protocol.recipe.layers == "head":
-            raise UsageError("pretrain is for all layers of a network that begins with random weights")
+            raise UsageError("pretrain needs random weights, all layers and no extra head")
+        if trained_network(session.teachers[0], observer.say).labels:
+            raise UsageError(
+                f"pretrain: {session.teachers[0]} was taught labels: name a published network first"
+            )
     if session.teachers:
         return
     # With a frozen network it counts as music in the verdict.

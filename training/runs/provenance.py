@@ -34,7 +34,6 @@ class Job:
         heard_before: the clips that those weights were trained on, as ``heard_text`` names them.
         notice: of the authors of the weights that it begins with.
         cache, workers: see ``window_embeddings``.
-        pretrained: weights to begin with, of ``pretrained_weights``.
     """
 
     model: str
@@ -48,7 +47,6 @@ class Job:
     heard_before: str = ""
     cache: Path | None = None
     workers: int = 0
-    pretrained: Path | None = None
 
     def recipe_on(self, split: Split) -> Recipe:
         """The protocol's; without validation there is no best epoch to choose."""

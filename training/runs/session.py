@@ -36,7 +36,6 @@ from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
 from .plan_check import check_session
-from .pretraining import with_pretrained
 from .provenance import Job, only_new
 from .run_folder import FinishedRun, prepare_folder_of_runs, refuse_held, remove_runs, run_from_folder
 from .settings import Session
@@ -188,8 +187,6 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
     if len(session.models) > 1 or len(session.splits) > 1:
         prepare_folder_of_runs(session.out, session.mode)
     jobs = [session.job(model, session.protocol_of(model), teaching[model]) for model in session.models]
-    cache, say = session.cache or cache_home(), observer.say
-    jobs = [with_pretrained(job, examples[job.model], cache, say) for job in jobs]
     by_kind = {
         kind: [_train_one(session, examples[job.model], job, kind, observer) for job in jobs]
         for kind in kinds_of_split(session)

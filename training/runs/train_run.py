@@ -43,6 +43,7 @@ from .beginning import network_to_train
 from .differences import differences
 from .frozen_fit import FrozenFit, frozen_fit
 from .observer import NoObserver, Observer
+from .pretraining import pretraining_facts, pretraining_of
 from .provenance import Job, run_provenance, songs_heard_before
 from .run_folder import (
     CARD,
@@ -128,6 +129,7 @@ class _Run:
                 *([f"plan:{self.job.plan}"] if self.job.plan != "all" else []),
                 *(self.job.teaching.identity(self.examples, self.split) if self.job.teaching else []),
                 *(f"group:{ids}" for ids in groups_together(self.examples, self.split)),
+                *map(json.dumps, pretraining_facts(self.job, self.examples).values()),
             ]
         )
 
@@ -157,9 +159,9 @@ class _Run:
 
     @cached_property
     def taught_by(self) -> dict[str, Any]:
-        """See ``Teaching.facts``; empty without teachers."""
-        teaching = self.job.teaching
-        return teaching.facts(self.examples, self.split) if teaching else {}
+        """See ``Teaching.facts`` and ``pretraining_facts``; empty without teachers."""
+        facts = self.job.teaching.facts(self.examples, self.split) if self.job.teaching else {}
+        return facts | pretraining_facts(self.job, self.examples)
 
     @cached_property
     def lesson(self) -> Lesson | None:
@@ -204,8 +206,7 @@ class _Run:
             self.observer.epoch(self.fit.history)
             return self.fit.network, [self.fit.history]
         _, tag_rows = self.tags
-        examples, split = self.examples, self.split
-        validation = split.validation
+        examples, split, validation = self.examples, self.split, self.split.validation
         if not len(validation) and self.job.protocol.name != "best":
             validation = split.test  # both papers draw curves of their test part; nothing is chosen by them
         data = TrainingData(
@@ -226,8 +227,10 @@ class _Run:
             self.observer.epoch(row)
             tensorboard(row)
 
+        goes_on = (self.folder / STATE).exists()
+        start = None if goes_on else pretraining_of(self.job, examples, self.observer.say)
         network, history = train(
-            network_to_train(self.job, data, examples.clips, examples.labels, sum(data.columns[:3])),
+            network_to_train(self.job, data, examples.clips, examples.labels, sum(data.columns[:3]), start),
             data,
             self.recipe,
             self.folder / STATE,

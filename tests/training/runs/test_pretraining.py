@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,20 +16,26 @@ from merkit.engine.arrays import Float32
 from merkit.engine.data.labelled_audio import LabelledAudio
 from merkit.engine.errors import MerError, UsageError
 from merkit.training.data.examples import Examples
+from merkit.training.data.splits import splits_from_protocol
 from merkit.training.fit.batches import TrainingData
+from merkit.training.fit.trainer import DivergedError
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.backbones import head_paths
+from merkit.training.networks.checkpoint import network_from_checkpoint
 from merkit.training.recipe import PROTOCOLS, with_overrides
-from merkit.training.runs import pretraining
+from merkit.training.runs import pretraining, taught_windows
 from merkit.training.runs.beginning import network_to_train
 from merkit.training.runs.observer import NoObserver
 from merkit.training.runs.plan_check import check_teaching
-from merkit.training.runs.pretraining import load_pretrained, pretrained_weights, with_pretrained
+from merkit.training.runs.pretraining import load_pretrained, pretrained_weights, pretraining_of
+from merkit.training.runs.run_folder import CARD
 from merkit.training.runs.settings import Session
+from merkit.training.runs.train_run import train_split
+from merkit.training.teachers import teaching
 from merkit.training.teachers.teaching import Teaching
 from merkit.training.teachers.unlabelled import Unlabelled
 from safetensors.torch import load_file
-from small_training import fast_job
+from small_training import Says, fast_job
 
 AUDIO = fast_job().protocol.audio
 
@@ -72,8 +79,8 @@ def pretrain(examples: Examples, cache: Path, tmp_path: Path) -> Callable[..., P
                 (place / known.name).symlink_to(known)
         music = Unlabelled(examples.clips[:10], examples.decibels[:10], touched or (frozenset(),) * 10)
         recipe = fast_job(f"pretrain={steps}").protocol.recipe
-        teaching = Teaching(("published",), music, cache=place / "embeddings")
-        return pretrained_weights("audiocnn", recipe, AUDIO, teaching, examples, place, say)
+        taught = Teaching(("published",), music, cache=place / "embeddings")
+        return pretrained_weights("audiocnn", recipe, AUDIO, taught, examples, place, say)
 
     return run
 
@@ -116,7 +123,7 @@ def test_music_by_labelled_artists_is_not_heard(
     lines: list[str] = []
     pretrain(20, lines.append, (known,) * 4 + (frozenset({"somebody"}),) * 6)
     assert lines[0].endswith("6 clips without a label")
-    with pytest.raises(MerError, match="too little music without labels that is by other artists"):
+    with pytest.raises(MerError, match="fewer than two clips without a label share no artist"):
         pretrain(20, touched=(known,) * 9 + (frozenset(),))
 
 
@@ -135,15 +142,15 @@ def test_the_teacher_hears_the_windows_that_the_network_hears():
     finer = dataclasses.replace(AUDIO, hop_length=hop, frames=126, reference="one", top_db=None)
     hears = SimpleNamespace(audio=finer, embed=lambda log_mels: log_mels[:, 0, :1, 0])
     time = np.tile(np.arange(400, dtype=np.float32), (AUDIO.n_mels, 1))
-    starts = pretraining._starts(100, AUDIO)  # as the network hears the same 100 frames
+    starts = taught_windows._starts(100, AUDIO)  # as the network hears the same 100 frames
     assert starts.tolist() == [0, 34, 68]
-    heard = pretraining._heard(hears, SimpleNamespace(decibels=lambda: time), AUDIO, starts)  # pyright: ignore
+    heard = taught_windows._heard(hears, SimpleNamespace(decibels=lambda: time), AUDIO, starts)  # pyright: ignore
     assert np.diff(heard[:, 0]).tolist() == [136, 136]
 
 
 @pytest.mark.parametrize(("frames", "count"), [(1, 1), (32, 1), (62, 1), (64, 2), (100_000, 24)])
 def test_a_window_begins_each_second_but_there_are_not_too_many(frames: int, count: int):
-    starts = pretraining._starts(frames, AUDIO)
+    starts = taught_windows._starts(frames, AUDIO)
     assert (len(starts), starts[0], starts[-1]) == (
         count,
         0,
@@ -155,7 +162,7 @@ def test_directions_are_told_apart_by_how_much_they_count():
     rng = np.random.default_rng(0)
     strong = rng.normal(size=(600, 1)) @ np.ones((1, 4))
     features = np.hstack([strong, rng.normal(size=(600, 2))]).astype(np.float32)
-    wanted, weights = pretraining._directions(np.split(features, 3))
+    wanted, weights = taught_windows._directions(np.split(features, 3))
     rows = np.concatenate(wanted)
     assert np.cov(rows.T)[:3, :3] == pytest.approx(np.eye(3), abs=0.05)
     assert weights[0] == pytest.approx(2 * weights[1], rel=0.1)  # four equal features in one direction
@@ -166,23 +173,84 @@ def test_training_begins_with_them_and_with_its_own_head(
     ears: Ears, examples: Examples, pretrain: Callable[..., Path]
 ):
     weights = pretrain(20)
-    job = dataclasses.replace(fast_job(), pretrained=weights)
     every = np.arange(len(examples.clips))
     data = TrainingData(examples.decibels, examples.windows, examples.targets, every, every[:0], AUDIO)
-    network = network_to_train(job, data, examples.clips, examples.labels, 5)
+    network = network_to_train(fast_job(), data, examples.clips, examples.labels, 5, weights)
     plain = network_to_train(fast_job(), data, examples.clips, examples.labels, 5).state_dict()
     heads, state = tuple(f"{head}." for head in head_paths(network, "audiocnn")), load_file(weights)
     for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, plain[name] if name.startswith(heads) else state[name]), name
+        if not name.endswith("num_batches_tracked"):  # its average goes on from any music
+            assert torch.equal(tensor, plain[name] if name.startswith(heads) else state[name]), name
     other = AudioCNN(2)
     load_pretrained(other, weights, head_paths(other, "audiocnn"))
     assert torch.equal(other.get_parameter("features.0.weight"), state["features.0.weight"])
 
 
-def test_a_recipe_without_it_begins_as_ever(ears: Ears, examples: Examples, tmp_path: Path):
+def test_a_training_says_how_its_network_began(
+    ears: Ears, examples: Examples, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every fold's is one of these: no other place begins it."""
+    published = SimpleNamespace(labels=(), backbone="thirds", provenance={})
+    monkeypatch.setattr(teaching, "trained_network", lambda source, say: published)
+    monkeypatch.setattr(teaching, "ears_of", lambda trained: ears)
+    rows = [np.float32([number, number % 2, 1]) for number in range(len(examples.readable) + 10)]
+    monkeypatch.setattr(teaching, "clip_embeddings", lambda *_: rows)
+    monkeypatch.setattr(pretraining, "cache_home", lambda: tmp_path)
+    for known in cache.iterdir():
+        (tmp_path / known.name).symlink_to(known)
+    job, says = fast_job("pretrain=20", "epochs=1"), Says()
+    splits = splits_from_protocol(examples.clips, job.protocol, "grouped", 2)
+    music = Unlabelled(examples.clips[:10], examples.decibels[:10], (frozenset(),) * 10)
+    job = dataclasses.replace(job, teaching=Teaching(("published",), music, cache=tmp_path / "embeddings"))
+    runs = [train_split(job, examples, split, tmp_path / split.hash, observer=says) for split in splits]
+    assert [line.split()[1] for line in says.lines if line.startswith("step")] == ["20/20"]  # for both folds
+    (weights,) = (tmp_path / "pretrained").iterdir()
+    stem = load_file(weights)["features.0.weight"]
+    for run in runs:
+        network, spec = network_from_checkpoint(run.folder / "checkpoint.safetensors")
+        assert (network.get_parameter("features.0.weight") - stem).abs().mean() < 0.3 * stem.abs().mean()
+        assert spec.provenance["pretrained"]["clips"] == 10
+        said = (
+            "- **Weights to begin with**: none; first taught by published alone, 20 steps on 10 clips without"
+        )
+        assert said in (run.folder / CARD).read_text()
+    # Artists that became known make another training: it is not gone on with.
+    known = Unlabelled(music.clips, music.decibels, (frozenset({examples.clips[20].group}),) * 10)
+    other = dataclasses.replace(job, teaching=dataclasses.replace(job.teaching, music=known))
+    with pytest.raises(MerError, match="holds another training"):
+        train_split(other, examples, splits[0], tmp_path / splits[0].hash, "resume")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_damaged_file_of_the_cache_is_made_again(ears: Ears, pretrain: Callable[..., Path], suffix: str):
+    weights = pretrain(20)
+    whole = load_file(weights)
+    weights.unlink()
+    weights.with_suffix(suffix).write_bytes(b"half")
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in load_file(pretrain(20)).items())
+
+
+def test_weights_that_are_not_finite_are_not_kept(
+    ears: Ears, pretrain: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(pretraining, "running_average", lambda decay: lambda old, new, count: new * np.nan)
+    with pytest.raises(DivergedError, match="has values that are not finite"):
+        pretrain(20)
+    assert not any((tmp_path / "c" / "pretrained").iterdir())
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts what Linux shows")
+def test_clips_are_not_held_open(ears: Ears, pretrain: Callable[..., Path]):
+    """A process may have about a thousand files open."""
+    counts: list[int] = []
+    before = len(os.listdir("/proc/self/fd"))
+    pretrain(40, lambda line: counts.append(len(os.listdir("/proc/self/fd"))))
+    assert max(counts) < before + 5  # of ten clips
+
+
+def test_a_recipe_without_it_begins_as_ever(ears: Ears, examples: Examples):
     job = dataclasses.replace(fast_job(), teaching=Teaching(("published",)))
-    assert with_pretrained(job, examples, tmp_path, print) is job
-    assert not any(tmp_path.iterdir())
+    assert pretraining_of(job, examples, print) is None
 
 
 @pytest.mark.parametrize(
@@ -190,7 +258,12 @@ def test_a_recipe_without_it_begins_as_ever(ears: Ears, examples: Examples, tmp_
     [
         ([], {}, "pretrain needs a teacher, and music without labels"),
         ([], {"teachers": ("none",)}, "pretrain needs a teacher, and music without labels"),
-        (["layers=head"], {"teachers": ("none",), "unlabelled": (Path("m"),)}, "pretrain is for all layers"),
+        (
+            ["layers=head"],
+            {"teachers": ("none",), "unlabelled": (Path("m"),)},
+            "pretrain needs random weights",
+        ),
+        ([], {"teachers": ("audiocnn",), "unlabelled": (Path("m"),)}, "audiocnn was taught labels"),
     ],
 )
 def test_what_it_needs_is_told_first(
