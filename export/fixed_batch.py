@@ -8,12 +8,14 @@ from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 from .graph_edits import attribute, free_name, keep, tensor_names
 
 
-def open_reshapes(graph: GraphProto, batch: int) -> None:
+def open_batch(graph: GraphProto, batch: int) -> None:
     """Lets reshapes to a constant shape that begins with ``batch`` give any batch.
 
+    The shapes inside that say it too, which conversions would believe, are forgotten.
     PyTorch's exporter writes ``flatten`` of a fixed batch so. Whether that number was the batch, only a trial
     with several batches tells. Where the shape leaves another size open, the first is the input's.
     """
+    del graph.value_info[:]
     shapes = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and (value := attribute(node, "value", None)) is not None:

@@ -23,7 +23,7 @@ from ..engine.runtimes import open_runtime
 from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.presets import PRESETS
 from ..engine.text.escape import storable
-from .fixed_batch import open_reshapes
+from .fixed_batch import open_batch
 from .foreign_opset import converted, opset_of
 from .graph_edits import free_name, rename, tensor_names
 from .song_log_mels import generated_log_mels
@@ -113,8 +113,7 @@ def onnx_from_foreign(
     try:
         if path.stat().st_size > LARGEST:
             raise ArtifactError(f"it is larger than {LARGEST >> 20} MB: no file of a model is")
-        content = path.read_bytes()
-        check_parts(content)
+        check_parts(content := path.read_bytes())
         model = onnx.load_from_string(content)
         if not model.HasField("graph"):  # an empty file, for one
             raise ArtifactError("it is not an ONNX file")
@@ -136,7 +135,7 @@ def onnx_from_foreign(
         raise ArtifactError(f"{path}: {error}") from None
     model.ClearField("metadata_props")
     helper.set_model_props(model, {SPEC_KEY: foreign.spec(path).to_json()})
-    before = _with_ends_of(model, older, names) if older is not model else None
+    before = _with_ends_of(model, older, names, fixed_batch) if older is not model else None
     return ForeignGraph(model.SerializeToString(), before, fixed_batch)
 
 
@@ -268,8 +267,7 @@ def _name_ends(model: ModelProto, foreign: Foreign) -> tuple[dict[str, str], int
             dim.dim_value = size
         if dims[0].dim_value:
             fixed_batch = dims[0].dim_value
-            del graph.value_info[:]  # they say it too, and the conversions believe them
-            open_reshapes(graph, fixed_batch)
+            open_batch(graph, fixed_batch)
         dims[0].dim_param = "batch"  # that it computes any batch is tried before it is used
     names = {value.name: name for value, name, _ in ends}
     _rename_ends(graph, names)
@@ -284,9 +282,11 @@ def _rename_ends(graph: GraphProto, names: Mapping[str, str]) -> None:
         value.name = names[value.name]
 
 
-def _with_ends_of(model: ModelProto, older: ModelProto, names: Mapping[str, str]) -> bytes:
+def _with_ends_of(model: ModelProto, older: ModelProto, names: Mapping[str, str], fixed_batch: int) -> bytes:
     """The graph before its conversion, with the names and shapes of the ends after it."""
     # Made anew: texts of a stranger before the graph could make it a file of ONNX Runtime's own format.
+    if fixed_batch:
+        open_batch(older.graph, fixed_batch)
     copy = helper.make_model(older.graph, opset_imports=older.opset_import, ir_version=older.ir_version)
     types = {value.name: value.type for value in (*model.graph.input, *model.graph.output)}
     _rename_ends(copy.graph, names)

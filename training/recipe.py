@@ -25,8 +25,9 @@ FROZEN_FIELDS = frozenset((*_FLAWS, "guard", "balance", "eval_windows", "train_w
 class Recipe:
     """The hyperparameters of one training. The defaults are the ``best`` protocol's.
 
-    At 0 these are off: ``label_smoothing``, ``mixup``, what changes windows, ``tag_weight``, ``ema``,
-    ``patience``; of teachers ``distill``, ``embedding_weight``, ``unlabelled_share``, ``pretrain``.
+    At 0 these are off: ``label_smoothing``, ``mixup``, ``gain_db``, ``stretch``, ``pitch_mels``,
+    ``filter_db``, ``highpass``, ``lowpass``, ``noise``, ``codec``, ``tag_weight``, ``ema``, ``patience``,
+    and of teachers ``distill``, ``embedding_weight``, ``unlabelled_share``, ``pretrain``.
 
     Attributes:
         gain_db: the level of a window changes by up to this many dB, uniformly.
@@ -47,7 +48,7 @@ class Recipe:
             that mixup blends with such a clip counts by the square of its share.
         embedding_weight: weight of the teachers' embeddings, learnt beside the labels.
         unlabelled_share: clips without a label in a batch, for each clip with one.
-        pretrain: steps in which it first learns from such clips alone: see ``pretrained_weights``.
+        pretrain: steps in which it first learns from such clips alone; see ``pretrained_weights``.
         random_crops: train on random windows of each clip; otherwise on its beginning.
         balance: weight each label inversely to its frequency.
         ema: decay per step of the averaged weights (exponential moving average).
@@ -56,7 +57,8 @@ class Recipe:
         keep: the epoch that gives the network: the best by validation, or the last. Without
             validation it is the last.
         eval_windows: evenly spread windows of each clip that validation and test use.
-        train_windows: those that a frozen head learns from, where so many do not cover a clip; or 0.
+        train_windows: windows of a clip that a frozen network's head learns from; 0 is as many as
+            ``eval_windows``.
 
     Raises:
         UsageError: a number that no one can train with; the message names the field and its range.
@@ -189,7 +191,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
 }
 
-
 OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
     "alexnet": {"learning_rate": 3e-4},
     "vgg16": {"learning_rate": 1e-4},
@@ -202,7 +203,6 @@ OF_A_NETWORK: Mapping[str, Mapping[str, Any]] = {
 """Where ``best`` differs for a network. Networks without BatchNorm need a lower learning rate; a small
 one learns faster at a higher rate. ``audiocnn`` has no jitter of tempo and key and no mixup: they distort
 its cepstral statistics. Its gain from tags is within chance (docs/RESULTS.md)."""
-
 
 TAUGHT: Mapping[str, Any] = {"distill": 0.6, "embedding_weight": 0.5, "unlabelled_share": 1.0}
 """What a recipe takes from teachers, where there are some and nothing else was asked for."""

@@ -56,14 +56,14 @@ def view_of(
         draws: a picture comes of the run too: lines that cannot be printed do not end it.
 
     Raises:
-        MerError: stdout is closed, and labels would go nowhere else.
+        MerError: stdout is closed, and nothing of the run would go anywhere else.
     """
     has_rows = output.kind is not Kind.NOTHING
     if output.kind is Kind.STDOUT or (quiet and has_rows):
         return View(quiet, verbose)
     if not quiet and sys.stdout is not None and sys.stdout.isatty():
         return Terminal(total, labels, verbose, timelines)
-    if sys.stdout is None and not has_rows:
+    if sys.stdout is None and not (has_rows or draws):
         raise MerError("standard output is closed, and no other place for rows is named")
     return Lines(not (has_rows or draws), quiet, verbose)
 

@@ -145,6 +145,7 @@ def test_a_closed_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MerError, match="standard output is closed"):
         view_of(1, LABELS, output_from_text(None))
     view_of(1, LABELS, output_from_text("labels/")).show(GOOD)
+    view_of(1, LABELS, output_from_text(None), draws=True).show(GOOD)
 
 
 def test_rows_on_stdout_have_it_for_themselves(capsys: pytest.CaptureFixture[str]) -> None:
