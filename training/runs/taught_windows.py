@@ -107,7 +107,7 @@ def _heard(ears: Ears, sound: ClipSound, audio: AudioSpec, starts: np.ndarray) -
 
 def _directions(features: Sequence[Float32]) -> tuple[list[Float32], Float32]:
     """The main directions of embeddings, each with a deviation of 1, and how much each counts."""
-    rows = _sample(features)
+    rows = np.concatenate([*features]) if sum(map(len, features)) <= _ROWS else _sample(features)
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     scaled = (rows - mean) / deviation
     powers, directions = np.linalg.eigh(scaled.T @ scaled / len(scaled))
@@ -119,10 +119,9 @@ def _directions(features: Sequence[Float32]) -> tuple[list[Float32], Float32]:
 
 
 def _sample(features: Sequence[Float32]) -> Float32:
-    """All rows, or as many of each clip as together are about ``_ROWS``."""
+    """As many rows of each clip as together are about ``_ROWS``."""
     rng, each = np.random.default_rng(0), max(1, _ROWS // len(features))
-    few = len(features) * _MOST <= _ROWS
-    return np.concatenate([part if few else part[rng.permutation(len(part))[:each]] for part in features])
+    return np.concatenate([part[rng.permutation(len(part))[:each]] for part in features])
 
 
 def _standardised(audio: AudioSpec, music: Sequence[Float32]) -> AudioSpec:
