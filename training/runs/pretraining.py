@@ -38,7 +38,7 @@ from ..teachers.unlabelled import Unlabelled
 from .provenance import Job
 from .taught_windows import TaughtWindows, taught_windows
 
-_VERSION = "1"
+_VERSION = "1"  # of how the weights are learnt
 _BATCH = 32
 _AVERAGE = 0.999  # decay a step of the averaged weights
 _PART = 500  # steps; after each the state is written
