@@ -193,7 +193,7 @@ def test_a_training_says_how_its_network_began(
     published = SimpleNamespace(labels=(), backbone="thirds", provenance={})
     monkeypatch.setattr(teaching, "trained_network", lambda source, say: published)
     monkeypatch.setattr(teaching, "ears_of", lambda trained: ears)
-    rows = [np.float32([number, number % 2, 1]) for number in range(len(examples.readable) + 10)]
+    rows = [np.array([number, number % 2, 1], np.float32) for number in range(len(examples.readable) + 10)]
     monkeypatch.setattr(teaching, "clip_embeddings", lambda *_: rows)
     monkeypatch.setattr(pretraining, "cache_home", lambda: tmp_path)
     for known in cache.iterdir():
@@ -201,7 +201,8 @@ def test_a_training_says_how_its_network_began(
     job, says = fast_job("pretrain=20", "epochs=1"), Says()
     splits = splits_from_protocol(examples.clips, job.protocol, "grouped", 2)
     music = Unlabelled(examples.clips[:10], examples.decibels[:10], (frozenset(),) * 10)
-    job = dataclasses.replace(job, teaching=Teaching(("published",), music, cache=tmp_path / "embeddings"))
+    taught = Teaching(("published",), music, cache=tmp_path / "embeddings")
+    job = dataclasses.replace(job, teaching=taught)
     runs = [train_split(job, examples, split, tmp_path / split.hash, observer=says) for split in splits]
     assert [line.split()[1] for line in says.lines if line.startswith("step")] == ["20/20"]  # for both folds
     (weights,) = (tmp_path / "pretrained").iterdir()
@@ -216,7 +217,7 @@ def test_a_training_says_how_its_network_began(
         assert said in (run.folder / CARD).read_text()
     # Artists that became known make another training: it is not gone on with.
     known = Unlabelled(music.clips, music.decibels, (frozenset({examples.clips[20].group}),) * 10)
-    other = dataclasses.replace(job, teaching=dataclasses.replace(job.teaching, music=known))
+    other = dataclasses.replace(job, teaching=dataclasses.replace(taught, music=known))
     with pytest.raises(MerError, match="holds another training"):
         train_split(other, examples, splits[0], tmp_path / splits[0].hash, "resume")
 
