@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -156,18 +156,21 @@ def end_of_band(spec: AudioSpec, examples: Examples) -> float:
     return float(mel_edges(spec)[-2 - silent_mels]) if silent_mels else spec.fmax
 
 
-def standardised(spec: AudioSpec, examples: Examples, chosen: Integers) -> AudioSpec:
-    """The spec with the mean and standard deviation of the chosen examples, one of each for all mels.
+def standardised(spec: AudioSpec, clips: Iterable[Float32]) -> AudioSpec:
+    """The spec with the mean and standard deviation of clips, one of each for all mels.
 
-    Of their windows, as the engine hears them. A spec that has others than 0 and 1 keeps them: its network
-    counts on them. Sums are in float64: in float32 their error would grow with the number of frames.
+    A spec that has others than 0 and 1 keeps them: its network counts on them. Sums are in float64: in
+    float32 their error would grow with the number of frames.
+
+    Args:
+        clips: the windows of each, ``[windows, mels, frames]`` in dB, as the engine hears them.
     """
     neutral = dataclasses.replace(spec, mean=(0.0,), std=(1.0,))
     if spec != neutral:
         return spec
     total = squares = count = 0.0
-    for i in chosen:
-        for window in examples.windows[i]:
+    for windows in clips:
+        for window in windows:
             exact = np.asarray(log_mel_from_decibels(window, neutral), np.float64)
             total += float(exact.sum())
             squares += float(np.square(exact).sum())

@@ -191,7 +191,7 @@ def _pretrained(provenance: Mapping[str, Any]) -> str:
     facts = provenance.get("pretrained")
     if not facts:
         return ""
-    music = f"{facts['steps']:,} steps on {facts['clips']} clips without a label"
+    music = f"{facts['steps']:,} steps on {facts['clips']:,} clips without a label"
     return f"; first taught by {for_markdown(facts['teacher'])} alone, {music}"
 
 

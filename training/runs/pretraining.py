@@ -34,7 +34,6 @@ from ..networks.backbones import build_backbone
 from ..networks.trained import trained_network
 from ..recipe import Recipe
 from ..teachers.teaching import Teaching
-from ..teachers.unlabelled import Unlabelled
 from .provenance import Job
 from .taught_windows import TaughtWindows, taught_windows
 
@@ -75,7 +74,7 @@ def pretrained_weights(
     trained = trained_network(teaching.sources[0], say)
     if trained.labels:
         raise UsageError(f"pretrain: {teaching.sources[0]} was taught labels: name a published network first")
-    heard = strangers(examples, teaching.music)
+    heard = teaching.music.strangers(examples)
     if len(heard) < 2:
         raise MerError(
             "pretrain: fewer than two clips without a label share no artist, group or recording with a "
@@ -109,7 +108,7 @@ def pretraining_of(job: Job, examples: Examples, say: Callable[[str], None]) -> 
     recipe, teaching = job.protocol.recipe, job.teaching
     if not recipe.pretrain or not teaching:
         return None
-    cache = job.cache.parent if job.cache else cache_home()
+    cache = job.cache.parent if job.cache else cache_home()  # embeddings lie in the folder of spectrograms
     return pretrained_weights(job.model, recipe, job.protocol.audio, teaching, examples, cache, say)
 
 
@@ -118,15 +117,9 @@ def pretraining_facts(job: Job, examples: Examples) -> dict[str, Any]:
     recipe, teaching = job.protocol.recipe, job.teaching
     if not recipe.pretrain or not teaching:
         return {}
-    clips = [teaching.music.clips[i] for i in strangers(examples, teaching.music)]
+    clips = [teaching.music.clips[i] for i in teaching.music.strangers(examples)]
     said = {"teacher": name_of(teaching.sources[0]), "steps": recipe.pretrain, "clips": len(clips)}
     return {"pretrained": said | {"sha256": hash_of_lines([clip.id for clip in clips])}}
-
-
-def strangers(examples: Examples, music: Unlabelled) -> list[int]:
-    """Positions of the clips without a label that have nothing in common with any labelled one."""
-    groups = {clip.group for clip in examples.clips}
-    return [i for i, touched in enumerate(music.touched) if touched.isdisjoint(groups)]
 
 
 def _is_whole(weights: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from ...engine.errors import MerError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.log_mel import log_mel_from_decibels
 from ..data.augment import crop, floored, spread_crops
+from ..data.examples import standardised
 from ..data.on_demand import OnDemand
 from ..data.spectrogram_cache import ClipSound, cached_sounds
 from ..embeddings.ears import Ears
@@ -85,7 +85,8 @@ def taught_windows(
         heard(len(places))
     features = OnDemand(partial(np.load, place) for place in places)
     wanted, weights = _directions(features)
-    return TaughtWindows(decibels, starts, wanted, weights, _standardised(audio, decibels))
+    first = (floored(crop(spectrogram, audio, 0), audio)[None] for spectrogram in decibels)
+    return TaughtWindows(decibels, starts, wanted, weights, standardised(audio, first))
 
 
 def _heard(ears: Ears, sound: ClipSound, audio: AudioSpec, starts: np.ndarray) -> Float32:
@@ -122,15 +123,3 @@ def _sample(features: Sequence[Float32]) -> Float32:
     """As many rows of each clip as together are about ``_ROWS``."""
     rng, each = np.random.default_rng(0), max(1, _ROWS // len(features))
     return np.concatenate([part[rng.permutation(len(part))[:each]] for part in features])
-
-
-def _standardised(audio: AudioSpec, music: Sequence[Float32]) -> AudioSpec:
-    """The spec with the mean and deviation of the music, unless it has its own: see ``standardised``."""
-    neutral = dataclasses.replace(audio, mean=(0.0,), std=(1.0,))
-    if audio != neutral:
-        return audio
-    first = (floored(crop(decibels, audio, 0), audio) for decibels in music)
-    values = (np.asarray(log_mel_from_decibels(window, audio), np.float64) for window in first)
-    mean, square = np.mean([(value.mean(), np.square(value).mean()) for value in values], axis=0).tolist()
-    deviation = max(square - mean**2, 1e-6) ** 0.5
-    return dataclasses.replace(audio, mean=(mean,), std=(deviation,))

@@ -83,7 +83,7 @@ def train_split(
         MerError: the folder holds another training; or the loss is not finite, then the folder holds
             the checkpoint of the best epoch before.
     """
-    audio = standardised(job.protocol.audio, examples, split.training)
+    audio = standardised(job.protocol.audio, (examples.windows[i] for i in split.training))
     run = _Run(job, examples, split, folder, audio, observer or NoObserver())
     if prepare_folder(folder, run.key, mode, backbone_from_name(job.model), run.differing):
         run.say_what_stays()

@@ -44,8 +44,15 @@ class Unlabelled:
 
     def usable(self, examples: Examples, split: Split) -> list[int]:
         """Positions of the clips that share no group, artist or recording with what the split holds out."""
-        held_out = {examples.clips[i].group for part in (split.validation, split.test) for i in part}
-        return [i for i, groups in enumerate(self.touched) if groups.isdisjoint(held_out)]
+        return self._apart([examples.clips[i] for part in (split.validation, split.test) for i in part])
+
+    def strangers(self, examples: Examples) -> list[int]:
+        """Positions of the clips that share none of these with any labelled clip."""
+        return self._apart(examples.clips)
+
+    def _apart(self, clips: Sequence[Clip]) -> list[int]:
+        groups = {clip.group for clip in clips}
+        return [i for i, touched in enumerate(self.touched) if touched.isdisjoint(groups)]
 
 
 def unlabelled_clips(

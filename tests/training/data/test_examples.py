@@ -104,18 +104,17 @@ def test_tags_that_can_be_learnt(examples: Examples):
 
 
 def test_standardised_log_mels_have_mean_0_and_deviation_1(examples: Examples):
-    every_clip = np.arange(len(examples.clips))
     windows = np.concatenate([np.asarray(windows, np.float64) for windows in examples.windows])
     plain = dataclasses.replace(SPEC, reference="one", top_db=None)
-    spec = standardised(plain, examples, every_clip)
+    spec = standardised(plain, examples.windows)
     assert np.allclose((*spec.mean, *spec.std), (windows.mean(), windows.std()))
     # Of each window, where dB are relative to its mean power.
     relative = windows - 10 * np.log10(np.power(10, windows / 10).mean(axis=(1, 2), keepdims=True))
     relative = np.maximum(relative, relative.max(axis=(1, 2), keepdims=True) - 50)
-    spec = standardised(dataclasses.replace(SPEC, reference="mean", top_db=50.0), examples, every_clip)
+    spec = standardised(dataclasses.replace(SPEC, reference="mean", top_db=50.0), examples.windows)
     assert np.allclose((*spec.mean, *spec.std), (relative.mean(), relative.std()), rtol=1e-4)
     fixed = dataclasses.replace(SPEC, mean=(-20.0,), std=(20.0,))
-    assert standardised(fixed, examples, every_clip) == fixed
+    assert standardised(fixed, examples.windows) == fixed
 
 
 @pytest.mark.parametrize(("rates", "end"), [([16_000] * 20, 7_950), ([16_000] * 17 + [44_100] * 3, 15_000)])
