@@ -109,6 +109,23 @@ def whitened(power: float) -> Callable[[Array], Array]:
     return features
 
 
+def smoothed(windows: Array) -> Array:
+    """Each clip blended with the ten most like it, three times ("Simplifying graph convolutional networks",
+    Wu et al., 2019)."""
+    x = standardised(windows)
+    z = x / np.linalg.norm(x, axis=1, keepdims=True)
+    alike = z @ z.T
+    np.fill_diagonal(alike, -1)
+    links = np.zeros_like(alike)
+    np.put_along_axis(links, np.argsort(-alike, axis=1)[:, :10], 1, axis=1)
+    links = np.maximum(links, links.T)
+    links /= np.sqrt(np.outer(links.sum(axis=1), links.sum(axis=1)))
+    blended = x
+    for _ in range(3):
+        blended = 0.5 * x + 0.5 * links @ blended
+    return standardised(blended[:, None])
+
+
 def without_windows_differences(windows: Array) -> Array:
     """Directions in which the windows of one clip differ count less (normalised by their covariance)."""
     x = windows.mean(axis=1)
@@ -129,6 +146,7 @@ ROWS: dict[str, tuple[Callable[[Array], Array], Head]] = {
     "whitened": (whitened(1.0), regression()),
     "strong components stronger": (whitened(-0.5), regression()),
     "without what differs between a clip's windows": (without_windows_differences, regression()),
+    "clips blended with the ten most like them": (smoothed, regression()),
     "cosine to the labels' means": (standardised, prototypes),
     "SVM, RBF": (standardised, kernel),
     "mean of regression and SVM": (standardised, mean_of(regression(), kernel)),
