@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...engine.data.cleaning import quoted_label
+from ...engine.data.clip import id_or_none
 from ...engine.errors import MerError, UsageError
 from ...engine.spec import AudioSpec
 from ...engine.spectrogram.presets import PRESETS
@@ -154,3 +155,20 @@ def check_teaching(session: Session, observer: Observer) -> None:
     asked = [name for name in TAUGHT if getattr(protocol.recipe, name)]
     if asked:
         raise UsageError(f"{', '.join(asked)}: there is no teacher to learn that from; name one")
+
+
+def check_words(session: Session) -> None:
+    """Whether there is something to learn from each of the other labels.
+
+    Raises:
+        UsageError: the clips that have them are labelled ones, which are no music without labels.
+    """
+    labelled = {id_or_none(clip) for clip in session.data.clips}
+    for root, words in zip(session.second, session.words, strict=True):
+        left = {identity: word for identity, word in words.items() if identity not in labelled}
+        if session.teachers and len({*left.values()}) < 2:
+            raise UsageError(
+                f"--second-head {root}: {len(words) - len(left)} of its {len(words)} clips are clips of "
+                "--data, whose other labels are not learnt, and the others have fewer than two labels: give "
+                "clips that --data does not have"
+            )

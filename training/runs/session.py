@@ -35,7 +35,7 @@ from .crossvalidation import Training, cross_validate, train_on_everything
 from .evidence_of_run import add_evidence, more_music
 from .export_and_score import export_and_score
 from .observer import NoObserver, Observer
-from .plan_check import check_session
+from .plan_check import check_session, check_words
 from .provenance import Job, only_new
 from .run_folder import FinishedRun, prepare_folder_of_runs, refuse_held, remove_runs, run_from_folder
 from .settings import Session
@@ -132,12 +132,13 @@ def begin(session: Session, observer: Observer) -> Session:
         The session; its mode is "fresh" where it was "overwrite".
 
     Raises:
-        UsageError, MerError: see ``check_session``, ``Session.music``, ``Session.words`` and ``refuse_held``.
+        UsageError, MerError: see ``check_session``, ``Session.music``, ``check_words`` and ``refuse_held``.
     """
     overwrite = session.mode == "overwrite"
     begun = dataclasses.replace(session, mode="fresh") if overwrite else session
     check_session(begun, observer)
-    (_, notes), _ = begun.music, begun.words
+    _, notes = begun.music
+    check_words(begun)
     _say_data(begun, observer)
     for note in notes:
         observer.say(note)

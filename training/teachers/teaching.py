@@ -73,6 +73,8 @@ class Teaching:
             UsageError: a teacher was trained on what the split holds out, or there is no such teacher.
         """
         usable = self.music.usable(examples, split)
+        heads = [sorted(filter(None, {*kind})) for kind in self._words_of(usable)]
+        heads = [words for words in heads if len(words) > 1]  # see ``lesson_from_embeddings``
         return {
             "teachers": [
                 {"name": name_of(source), "backbone": ears.name, "sha256": ears.key}
@@ -84,7 +86,7 @@ class Teaching:
                 "left_out": len(self.music.clips) - len(usable),
             },
             "unlabelled_clips": heard_text(self.music.clips[i] for i in usable),
-            **({"second_heads": [sorted({*kind.values()}) for kind in self.words]} if self.words else {}),
+            **({"second_heads": heads} if heads else {}),
         }
 
     def identity(self, examples: Examples, split: Split) -> list[str]:
@@ -93,11 +95,11 @@ class Teaching:
         Raises:
             UsageError: see ``facts``.
         """
-        music = [self.music.clips[i] for i in self.music.usable(examples, split)]
-        words = self.words if self.sources else ()  # without a teacher nobody learns them
+        usable = self.music.usable(examples, split)
+        rows = zip((self.music.clips[i].id for i in usable), *self._words_of(usable), strict=True)
         return [
             *(f"teacher:{ears.key}" for ears, _ in self._chosen(examples, split)),
-            *sorted(json.dumps([clip.id, *(kind.get(clip.id) for kind in words)]) for clip in music),
+            *sorted(map(json.dumps, rows)),
         ]
 
     def heard(self, examples: Examples, split: Split) -> set[str]:
@@ -139,8 +141,13 @@ class Teaching:
             features[count:][usable],
             chosen_of(self.music.decibels, usable),
             balance,
-            [[kind.get(self.music.clips[i].id) for i in usable] for kind in self.words],
+            self._words_of(usable),
         )
+
+    def _words_of(self, music: Sequence[int]) -> list[list[str | None]]:
+        """Of each kind of other labels, those of these clips without a label."""
+        words = self.words if self.sources else ()  # without a teacher nobody learns them
+        return [[kind.get(self.music.clips[i].id) for i in music] for kind in words]
 
     def _features(self, ears: Ears, examples: Examples) -> Float32:
         """Of the readable clips, and then of the music, ``[clips, features]``."""

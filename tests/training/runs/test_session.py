@@ -377,6 +377,21 @@ def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp
     assert "embedding" in {name.partition(".")[0] for name in load_file(head.folder / CHECKPOINT)}
 
 
+def test_other_labels_of_the_labelled_clips_are_refused_before_any_is_heard(songs: Path, tmp_path: Path):
+    """They are no music without labels, so that nothing of their other labels would be learnt."""
+    audio, teacher = fast_job().protocol.audio, tmp_path / "teacher.safetensors"
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+    data = labelled_audio(songs / "clips.csv")
+    second = tmp_path / "styles.csv"
+    rows = [f"{clip.path},{('slow', 'fast')[number % 2]}" for number, clip in enumerate(data.clips)]
+    second.write_text("\n".join(["path,label", *rows]))
+    fields = {"teachers": (str(teacher),), "second": (second,)}
+    count = len(data.clips)
+    with pytest.raises(UsageError, match=f"styles.csv: {count} of its {count} clips are clips of --data"):
+        _said(data, tmp_path / "cache", tmp_path / "out", **fields)
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

@@ -106,8 +106,10 @@ def test_other_labels_of_music_that_may_be_heard(
     teaching = Teaching(("msd",), music, words=(words,))
     assert teaching.lesson(examples, _split()).vectors.shape == (41, 6)
     assert teaching.lesson(examples, _split(np.arange(8, 16))).vectors.shape == (42, 7)
-    assert teaching.facts(examples, _split())["second_heads"] == [["fast", "slow"]]
-    assert "second_heads" not in Teaching(("msd",), music).facts(examples, _split())
+    assert teaching.facts(examples, _split(np.arange(8, 16)))["second_heads"] == [["fast", "slow"]]
+    for untaught in (teaching, Teaching(("msd",), music), Teaching((), music, words=(words,))):
+        assert "second_heads" not in untaught.facts(examples, _split())
+    assert "second_heads" not in Teaching((), music, words=(words,)).facts(examples, _split(NONE))
 
 
 def test_a_lesson_is_known_by_what_it_tells(
