@@ -244,7 +244,7 @@ def _tables(
     from .few_clips import Table
 
     sources = dict.fromkeys(options["sources"])
-    vectors, cache = {}, options["cache"]
+    vectors, cache = {}, options["cache"] and options["cache"] / "embeddings"  # where a training's are
     with TerminalProgress() as progress:
         for source in sources:
             on_done = progress.cached(len(audio.clips))

@@ -63,6 +63,20 @@ def test_a_curve_for_each_network_and_one_for_all(data: Path):
     assert (data / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_embeddings_lie_where_those_of_a_training_do(data: Path, monkeypatch: pytest.MonkeyPatch):
+    """Clips that ``mer-train`` heard with the same --cache are not heard again."""
+    fake, places = sys.modules["merkit.training.embeddings.embeddings"], []
+    heard = fake.clip_embeddings
+
+    def clip_embeddings(source: str, clips: Sequence[Clip], cache: Path, *_: object) -> list[object]:
+        places.append(cache)
+        return heard(source, clips)
+
+    monkeypatch.setattr(fake, "clip_embeddings", clip_embeddings)
+    assert _run(data, "--clips", 2, "--draws", 2, "--cache", data / "cache").exit_code == 4
+    assert places == [data / "cache/embeddings"]
+
+
 def test_networks_of_one_name_have_a_curve_each(data: Path, monkeypatch: pytest.MonkeyPatch):
     begun = []
 
