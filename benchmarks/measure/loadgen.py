@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,10 @@ import numpy as np
 
 from ...engine.arrays import Float32
 from ...engine.errors import MerError
-from ..row import SCENARIOS
+from ..row import SCENARIOS, Scenario
 
 Infer = Callable[[Float32], Float32]
 """Log-mels, float32 ``[n, 1, mels, frames]``, to logits, float32 ``[n, labels]``."""
-
-PERCENTILES = (50, 90, 99)
 
 _CONFIDENCE = 0.99
 _STREAMS = 8  # samples of a MultiStream query in MLPerf's rules
@@ -54,22 +52,13 @@ RULES = Length("rules", 600.0, {"SingleStream": 64, "MultiStream": 662, "Offline
 class ScenarioResult:
     """What one scenario measured.
 
-    ``samples_ms`` are the raw latencies of its queries in ms, one for each batch in Offline.
-    ``percentiles_ms`` (keys "p50", "p90", "p99") and ``images_per_s`` are LoadGen's own; a percentile is
-    None where the samples are too few for it, ``images_per_s`` except in Offline and Server. ``blocks``
-    are values of equal parts of the run: median latencies in ms, in Offline images/s.
+    ``samples_ms`` are the raw latencies of its queries in ms, one for each batch in Offline. ``blocks`` are
+    values of equal parts of the run: median latencies in ms, in Offline images/s. All else is LoadGen's own.
     """
 
-    scenario: str
-    valid: bool
-    queries: int
-    seconds: float
+    figures: Scenario
     samples_ms: list[float]
-    percentiles_ms: dict[str, float | None]
-    images_per_s: float | None
     blocks: list[float]
-    log: str
-    errors: list[str] = field(default_factory=list)
 
 
 def fewest_samples(percentile: float) -> int:
@@ -77,15 +66,13 @@ def fewest_samples(percentile: float) -> int:
     return math.ceil(math.log(1 - _CONFIDENCE) / math.log(percentile / 100))
 
 
-def block_values(samples: Sequence[float], blocks: int = _BLOCKS) -> list[float]:
+def block_values(samples: Sequence[float]) -> list[float]:
     """Medians of consecutive parts of a run. Their range shows what noise does to the whole run's median."""
-    parts = np.array_split(np.asarray(samples, float), min(blocks, len(samples)))
+    parts = np.array_split(np.asarray(samples, float), min(_BLOCKS, len(samples)))
     return [float(np.median(part)) for part in parts if len(part)]
 
 
-def block_rates(
-    sizes: Sequence[int], ended_s: Sequence[float], first_s: float, blocks: int = _BLOCKS
-) -> list[float]:
+def block_rates(sizes: Sequence[int], ended_s: Sequence[float], first_s: float) -> list[float]:
     """Images/s of consecutive parts of a run.
 
     The time between batches counts too, so that the parts together have the whole run's rate.
@@ -96,7 +83,7 @@ def block_rates(
         first_s: the seconds that the first batch took.
     """
     starts = np.concatenate([[ended_s[0] - first_s], ended_s[:-1]])
-    parts = np.array_split(np.arange(len(sizes)), min(blocks, len(sizes)))
+    parts = np.array_split(np.arange(len(sizes)), min(_BLOCKS, len(sizes)))
     return [sum(sizes[i] for i in part) / float(ended_s[part[-1]] - starts[part[0]]) for part in parts]
 
 
@@ -228,25 +215,21 @@ def _scenario_result(
     samples = system.samples_ms
     offline = scenario == "Offline"
     percentiles_ms = {
-        f"p{percentile}": None
-        if offline or len(samples) < fewest_samples(percentile)
-        else values[f"result_{percentile}.00_percentile_latency_ns"] / 1e6
-        for percentile in PERCENTILES
+        f"p{percentile}": values[f"result_{percentile}.00_percentile_latency_ns"] / 1e6
+        for percentile in (50, 90, 99)
+        if not offline and len(samples) >= fewest_samples(percentile)
     }
-    return ScenarioResult(
-        scenario,
+    figures = Scenario(
         valid=values.get("result_validity") == "VALID" and length.valid,
         queries=len(samples),
         seconds=seconds,
-        samples_ms=samples,
-        percentiles_ms=percentiles_ms,
         images_per_s=values.get("result_samples_per_second", values.get("result_completed_samples_per_sec")),
-        blocks=block_rates(system.sizes, system.ended_s, samples[0] / 1e3)
-        if offline
-        else block_values(samples),
+        **percentiles_ms,
         log=str(folder),
         errors=errors,
     )
+    rates = block_rates(system.sizes, system.ended_s, samples[0] / 1e3) if offline else block_values(samples)
+    return ScenarioResult(figures, samples, rates)
 
 
 def _values_from_log(path: Path) -> tuple[dict[str, Any], list[str]]:

@@ -6,7 +6,7 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -23,7 +23,7 @@ from ...engine.labelling.file_windows import WindowOptions
 from ...engine.labelling.local import FileByFile, LocalBackend
 from ...engine.runtimes import Runtime, open_runtime
 from ...engine.runtimes.trial import check_by_trial
-from ..row import BASELINES, Interval, Row, Scenario
+from ..row import BASELINES, Interval, Row
 from .cases import Case
 from .loadgen import Infer, Length, ScenarioResult, run_loadgen
 
@@ -126,11 +126,11 @@ def measure(case: Case, options: RowOptions, row: Row) -> Float32 | None:
         for _ in range(3):
             runtime.infer(log_mels[:1])
         rates = _rates(runtime.infer, log_mels, options.length, "latency")
-        results = [
-            _latencies(scenario, runtime.infer, log_mels, options, rates["latency", 1])
+        results = {
+            scenario: _latencies(scenario, runtime.infer, log_mels, options, rates["latency", 1])
             for scenario in options.scenarios
             if scenario != "Offline"
-        ]
+        }
     if case.runtime == "openvino":
         with open_case(case, artifact, options.threads, "throughput") as runtime:
             rates |= _rates(runtime.infer, log_mels, options.length, "throughput")
@@ -139,8 +139,8 @@ def measure(case: Case, options: RowOptions, row: Row) -> Float32 | None:
         runtime.infer(log_mels[:batch])
         if "Offline" in options.scenarios:
             folder, rate = options.logs / "Offline", 1.3 * rates[streams, batch]
-            results.append(
-                run_loadgen(runtime.infer, log_mels, "Offline", options.length, folder, batch, rate)
+            results["Offline"] = run_loadgen(
+                runtime.infer, log_mels, "Offline", options.length, folder, batch, rate
             )
         row.peak_mib = peak_mib()
         logits = _logits(runtime.infer, options.log_mels)
@@ -167,28 +167,15 @@ def _limit_s(options: RowOptions) -> float:
     return _START_S + scenarios_s + _SONG_S * len(_warm_songs(options.songs) + options.songs)
 
 
-def _fill_scenarios(row: Row, results: Sequence[ScenarioResult]) -> None:
-    row.scenarios = {
-        result.scenario: Scenario(
-            valid=result.valid,
-            queries=result.queries,
-            seconds=result.seconds,
-            images_per_s=result.images_per_s,
-            **result.percentiles_ms,
-            log=result.log,
-            errors=result.errors,
-        )
-        for result in results
-    }
-    for result in results:
-        if result.scenario == "SingleStream":
-            scenario = row.scenarios["SingleStream"]
-            row.p50, row.p90, row.p99 = scenario.p50, scenario.p90, scenario.p99
-            row.p50_interval = _range(result.blocks)
-            row.latency_ms = _thinned(result.samples_ms)
-        if result.scenario == "Offline":
-            row.throughput, row.throughput_samples = result.images_per_s, result.blocks
-            row.throughput_interval = _range(result.blocks)
+def _fill_scenarios(row: Row, results: Mapping[str, ScenarioResult]) -> None:
+    row.scenarios = {name: result.figures for name, result in results.items()}
+    if single := results.get("SingleStream"):
+        row.p50, row.p90, row.p99 = single.figures.p50, single.figures.p90, single.figures.p99
+        row.p50_interval = _range(single.blocks)
+        row.latency_ms = _thinned(single.samples_ms)
+    if offline := results.get("Offline"):
+        row.throughput, row.throughput_samples = offline.figures.images_per_s, offline.blocks
+        row.throughput_interval = _range(offline.blocks)
 
 
 def _rates(infer: Infer, log_mels: Float32, length: Length, mode: str) -> dict[tuple[str, int], float]:

@@ -70,10 +70,10 @@ def test_every_scenario_asks_as_mlperf_does(tmp_path: Path, scenario: str) -> No
     result = run_loadgen(infer, LOG_MELS, scenario, SHORT, tmp_path, 5, 300.0)
     expected = {"SingleStream": {1}, "MultiStream": {8}, "Server": {1}}.get(scenario)
     assert set(sizes) == expected if expected else set(sizes[:-1]) == {5}
-    assert len(result.samples_ms) == len(sizes) == result.queries
+    assert len(result.samples_ms) == len(sizes) == result.figures.queries
     assert all(sample >= 2 for sample in result.samples_ms)
-    assert not result.valid  # a quick look never is
-    assert result.errors == []
+    assert not result.figures.valid  # a quick look never is
+    assert result.figures.errors == []
     lines = (tmp_path / "mlperf_log_detail.txt").read_text().splitlines()
     settings = {
         entry["key"]: entry["value"]
@@ -82,18 +82,16 @@ def test_every_scenario_asks_as_mlperf_does(tmp_path: Path, scenario: str) -> No
     assert settings["effective_scenario"] == scenario
     assert settings["effective_min_duration_ms"] == 200
     if scenario == "Offline":
-        assert result.images_per_s is not None
-        assert 0 < result.images_per_s < 5 / 0.002
+        assert 0 < (result.figures.images_per_s or 0) < 5 / 0.002
 
 
 def test_the_percentiles_are_loadgens_and_refused_when_samples_are_few(tmp_path: Path) -> None:
     _, infer = sleeping(0.001)
     result = run_loadgen(infer, LOG_MELS, "SingleStream", SHORT, tmp_path)
-    p50 = result.percentiles_ms["p50"]
-    assert p50 is not None
-    assert p50 == pytest.approx(float(np.median(result.samples_ms)), rel=0.1)  # both clocks agree
-    assert result.queries < 459
-    assert result.percentiles_ms["p99"] is None
+    figures = result.figures
+    assert figures.p50 == pytest.approx(float(np.median(result.samples_ms)), rel=0.1)  # both clocks agree
+    assert (figures.queries or 0) < 459
+    assert figures.p99 is None
 
 
 def test_each_percentile_is_its_own_and_in_ms(tmp_path: Path) -> None:
@@ -105,8 +103,8 @@ def test_each_percentile_is_its_own_and_in_ms(tmp_path: Path) -> None:
             entry = {"key": key, "value": value, "metadata": {"is_error": False}}
             file.write(f":::MLLOG {json.dumps(entry)}\n")
     system: Any = SimpleNamespace(samples_ms=[1.0] * 459)
-    result = loadgen._scenario_result("SingleStream", SHORT, system, tmp_path, 1.0)
-    assert result.percentiles_ms == {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    figures = loadgen._scenario_result("SingleStream", SHORT, system, tmp_path, 1.0).figures
+    assert (figures.p50, figures.p90, figures.p99) == (0.5, 0.9, 0.99)
 
 
 def test_server_asks_half_of_what_is_reached_within_its_limit() -> None:
@@ -124,7 +122,7 @@ def test_what_is_slowed_shows(tmp_path: Path) -> None:
     p50 = []
     for a_call in (0.002, 0.006):
         _, infer = sleeping(a_call)
-        p50.append(run_loadgen(infer, LOG_MELS, "SingleStream", SHORT, tmp_path).percentiles_ms["p50"])
+        p50.append(run_loadgen(infer, LOG_MELS, "SingleStream", SHORT, tmp_path).figures.p50)
     assert p50[1] > 2 * p50[0]
 
 

@@ -43,14 +43,13 @@ def test_the_engine_costs_next_to_nothing(tmp_path: Path) -> None:
 
         def latency(infer: Infer) -> float:
             result = run_loadgen(infer, log_mels, "SingleStream", SHORT, tmp_path, images_per_s=1_000)
-            p50 = result.percentiles_ms["p50"]
-            assert p50 is not None
-            return p50
+            assert result.figures.p50 is not None
+            return result.figures.p50
 
         def throughput(infer: Infer) -> float:
             result = run_loadgen(infer, log_mels, "Offline", SHORT, tmp_path, batch=8, images_per_s=200)
-            assert result.images_per_s is not None
-            return result.images_per_s
+            assert result.figures.images_per_s is not None
+            return result.figures.images_per_s
 
         for infer in (bare, network.infer):
             infer(log_mels)
@@ -73,7 +72,7 @@ def test_a_slowed_runtime_would_show(tmp_path: Path) -> None:
 
     def ratio() -> float:
         once, twice = (
-            run_loadgen(infer, log_mels, "SingleStream", SHORT, tmp_path).percentiles_ms["p50"] or 0.0
+            run_loadgen(infer, log_mels, "SingleStream", SHORT, tmp_path).figures.p50 or 0.0
             for infer in (bare, slowed)
         )
         return twice / once

@@ -12,7 +12,7 @@ from merkit.benchmarks.measure import row_measurement
 from merkit.benchmarks.measure.cases import Case
 from merkit.benchmarks.measure.loadgen import Length, ScenarioResult
 from merkit.benchmarks.measure.row_measurement import RowOptions, measure_in_child
-from merkit.benchmarks.row import Row
+from merkit.benchmarks.row import Row, Scenario
 from merkit.engine.artifact import open_artifact
 from merkit.engine.errors import MerError
 from merkit.engine.runtimes import open_runtime
@@ -156,18 +156,10 @@ def test_a_peak_is_in_mib(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_figures_are_of_their_scenarios() -> None:
-    common: dict[str, Any] = {"valid": True, "queries": 3, "seconds": 1.0, "log": "", "errors": []}
-    percentiles: dict[str, float | None] = {"p50": 3.0, "p90": 4.0, "p99": 5.0}
-    single = ScenarioResult(
-        "SingleStream", samples_ms=[2.0, 3.0, 5.0], percentiles_ms=percentiles, images_per_s=None,
-        blocks=[2.5, 3.5, 3.0], **common,
-    )  # fmt: skip
-    offline = ScenarioResult(
-        "Offline", samples_ms=[9.0], percentiles_ms=dict.fromkeys(percentiles), images_per_s=70.0,
-        blocks=[71.0, 69.0], **common,
-    )  # fmt: skip
+    single = ScenarioResult(Scenario(p50=3.0, p90=4.0, p99=5.0), [2.0, 3.0, 5.0], [2.5, 3.5, 3.0])
+    offline = ScenarioResult(Scenario(images_per_s=70.0), [9.0], [71.0, 69.0])
     row = Row()
-    row_measurement._fill_scenarios(row, [single, offline])
+    row_measurement._fill_scenarios(row, {"SingleStream": single, "Offline": offline})
     assert (row.p50, row.p90, row.p99, row.p50_interval) == (3, 4, 5, (2.5, 3.5))
     assert (row.latency_ms, row.throughput_samples) == ([2, 3, 5], [71, 69])
     assert (row.throughput, row.throughput_interval) == (70, (69, 71))
