@@ -42,6 +42,7 @@ from ...engine.errors import MerError, UsageError
 from ...engine.files import write_whole
 from ...engine.outputs.marks import has_keys, has_mark, refuse_foreign
 from ...engine.signals import INTERRUPTED, sigterm_interrupts
+from ...engine.spectrogram.presets import PRESETS
 from ...engine.text.escape import for_terminal
 from ..measure.machine import describe_machine, gpu_by_smi
 from ..result_paths import check_result_paths
@@ -218,10 +219,10 @@ def _machine() -> dict[str, Any]:
 def _do(name: str, bench: Bench) -> None:
     """In a check's process: the check, or a part of one."""
     if name.startswith("make:"):
-        from .gpu_estimate import write_untrained
+        from ..measure.untrained import write_untrained
 
         backbone = name.removeprefix("make:")
-        write_untrained(backbone, bench.folder / f"{backbone}.onnx")
+        write_untrained(backbone, PRESETS["emotion4q"], bench.folder / f"{backbone}.onnx")
         return
     check = next((check for check in CHECKS if check.name == name), None)
     if check is None:

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError
-from ...engine.spec import QUADRANTS, ModelSpec
 from ...engine.spectrogram.presets import PRESETS
 from ...export.graph_costs import workload_from_onnx
+from ..measure.untrained import write_untrained
 
 BATCH = 32
 REACHED = 1 / 3
@@ -71,14 +71,20 @@ def costs(say: Callable[[str], None] = lambda line: None) -> list[Cost]:
     Raises:
         MerError: torch is not installed.
     """
+    import onnx
+
     networks = []
     with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
         for name in BACKBONES:
             say(f"counting {name}")
-            path = Path(folder) / f"{name}.onnx"
-            write_untrained(name, path)
-            networks.append(_cost(name, path))
-            path.unlink()
+            try:
+                write_untrained(name, PRESETS["emotion4q"], path)
+            except ModuleNotFoundError as error:
+                needs = f'needs {error.name}: pip install "merkit[train]"'
+                raise MerError(f"counting the costs of networks {needs}") from None
+            work = workload_from_onnx(onnx.load(path))
+            networks.append(Cost(name, work.macs, work.weight_bytes, work.activation_bytes))
     return networks
 
 
@@ -104,11 +110,7 @@ def cost_table(networks: Iterable[Cost]) -> str:
 
 
 def paper_table(networks: Iterable[Cost], decode_ms: float) -> str:
-    """Markdown: expected images/s, and in brackets the cores that decode as fast.
-
-    Args:
-        decode_ms: CPU milliseconds to decode one window.
-    """
+    """Markdown: expected images/s, and in brackets the cores that decode as fast."""
     columns: list[tuple[Card, Precision]] = [
         (card, precision) for card in CARDS for precision in get_args(Precision)
     ]
@@ -152,7 +154,8 @@ def feeding_table(decode_ms: float) -> str:
 
 def binding_table(networks: Iterable[Cost], decode_ms: float) -> str:
     """Markdown: windows/s of one GPU in FP16 with so many cores, and what binds."""
-    rows = [f"| | {' | '.join(map(_cores, CORES))} |", "|---" * (1 + len(CORES)) + "|"]
+    heads = " | ".join(f"{cores} core{'s' * (cores > 1)}" for cores in CORES)
+    rows = [f"| | {heads} |", "|---" * (1 + len(CORES)) + "|"]
     for cost in networks:
         for card in CARDS:
             cells = [_binding(cost, card, decode_ms, cores) for cores in CORES]
@@ -172,33 +175,5 @@ def _binding(cost: Cost, card: Card, decode_ms: float, cores: int) -> str:
     return f"{rates[name]:,.0f} {name}"
 
 
-def _cores(count: int) -> str:
-    return f"{count} core{'s' * (count > 1)}"
-
-
 def _decoded(decode_ms: float, cores: int) -> float:
     return cores * 1e3 / (decode_ms + FEED_MS)
-
-
-def _cost(name: str, path: Path) -> Cost:
-    import onnx
-
-    workload = workload_from_onnx(onnx.load(str(path)))
-    return Cost(name, workload.macs, workload.weight_bytes, workload.activation_bytes)
-
-
-def write_untrained(name: str, path: Path) -> None:
-    """Writes a backbone with random weights as FP32 ONNX of the default log-mels.
-
-    Raises:
-        MerError: torch is not installed.
-    """
-    try:
-        from ...export.torch_to_onnx import onnx_from_network
-        from ...training.networks.backbones import build_backbone
-    except ModuleNotFoundError as error:
-        raise MerError(
-            f'counting the costs of networks needs {error.name}: pip install "merkit[train]"'
-        ) from None
-    spec = ModelSpec(name, QUADRANTS, PRESETS["emotion4q"])
-    onnx_from_network(build_backbone(name, len(QUADRANTS)), spec, path)

@@ -12,6 +12,7 @@ import onnx
 from ...engine.artifact import models_home
 from ...engine.errors import MerError
 from ...engine.files import write_whole
+from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
 
 
 def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]:
@@ -36,18 +37,22 @@ def untrained_models(name: str, say: Callable[[str], None]) -> tuple[Path, Path]
     return paths
 
 
-def _make_untrained(name: str, fp32: str, int8: str) -> None:
+def write_untrained(name: str, audio: AudioSpec, path: Path) -> None:
+    """Writes a backbone with random weights as FP32 ONNX."""
     import torch
 
-    from ...engine.spec import QUADRANTS, AudioSpec, ModelSpec
-    from ...export.precision import int8_from_onnx, layers_to_quantize, tensors_to_quantize
     from ...export.torch_to_onnx import onnx_from_network
     from ...training.networks.backbones import build_backbone
 
     torch.manual_seed(0)
-    network = build_backbone(name, len(QUADRANTS))
-    spec = ModelSpec(name, QUADRANTS, AudioSpec(), provenance={"weights": "random: for speed only"})
-    onnx_from_network(network, spec, Path(fp32))
+    spec = ModelSpec(name, QUADRANTS, audio, provenance={"weights": "random: for speed only"})
+    onnx_from_network(build_backbone(name, len(QUADRANTS)), spec, path)
+
+
+def _make_untrained(name: str, fp32: str, int8: str) -> None:
+    from ...export.precision import int8_from_onnx, layers_to_quantize, tensors_to_quantize
+
+    write_untrained(name, AudioSpec(), Path(fp32))
     model = onnx.load(fp32)
     # Calibration is not needed: integers are computed as fast whatever range they stand for.
     ranges = dict.fromkeys(tensors_to_quantize(model, layers_to_quantize(model)), (-4.0, 4.0))
