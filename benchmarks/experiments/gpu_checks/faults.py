@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ....engine.errors import DeviceError
-from .bench import Bench, CheckSkipped, Reference, driver, require
+from .bench import Bench, CheckFailed, CheckSkipped, Reference, driver, require
 
 _SCRIPT = Path(__file__).resolve().parents[1] / "first_hour.py"
 _START_S = 120.0  # torch and a context on a busy machine
@@ -62,8 +62,7 @@ def check_fault(bench: Bench) -> dict[str, Any]:
             try:
                 output, _ = child.communicate(timeout=60)
             except subprocess.TimeoutExpired:
-                require(False, "the process that broke the GPU hangs")
-                raise
+                raise CheckFailed("the process that broke the GPU hangs") from None
             lines = output.decode(errors="replace").splitlines()
             message = next((line for line in lines if line.startswith("error: ")), "")
             require(bool(message), f"no DeviceError; it printed {lines[-3:]}")

@@ -10,7 +10,7 @@ from ....engine.spectrogram.log_mel import mel_filters, stft_window
 
 
 class TorchLogMel:
-    """Samples float32 or int16 ``[n, window_samples]`` to log-mels float32 ``[n, 1, mels, frames]``."""
+    """Samples float32 ``[n, window_samples]`` to log-mels float32 ``[n, 1, mels, frames]``."""
 
     def __init__(self, spec: AudioSpec, device: str) -> None:
         self._spec = spec
@@ -24,11 +24,8 @@ class TorchLogMel:
     def _on(array: np.ndarray, device: str) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
 
-    def decibels(self, samples: torch.Tensor) -> torch.Tensor:
-        """dB as the spec says, not standardised; float32 ``[n, mels, frames]``."""
+    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
         spec = self._spec
-        if samples.dtype == torch.int16:
-            samples = samples.float() / 32_768
         spectrum = torch.stft(
             samples,
             spec.n_fft,
@@ -49,7 +46,4 @@ class TorchLogMel:
             decibels = decibels - (peak + level)
         if spec.top_db is not None:
             decibels = torch.maximum(decibels, decibels.amax((1, 2), keepdim=True) - spec.top_db)
-        return decibels
-
-    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
-        return ((self.decibels(samples) - self._mean) / self._std)[:, None]
+        return ((decibels - self._mean) / self._std)[:, None]

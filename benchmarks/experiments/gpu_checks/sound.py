@@ -1,4 +1,4 @@
-"""Generated sound, and how far log-mels of it are apart. No package that reads files is needed."""
+"""Sound for the checks, and how far log-mels of it are apart. Only ``songs_of`` needs what reads files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ....engine.arrays import Float32
 from ....engine.spec import AudioSpec
-from .bench import require
+from .bench import Bench, require
 
 QUIET_DB = 0.3
 _ORDINARY_DB = 0.01
@@ -20,6 +20,19 @@ def generated(spec: AudioSpec, count: int) -> Float32:
     t = np.arange(spec.window_samples) / spec.sample_rate
     tones = np.stack([np.sin(2 * np.pi * hz * t) for hz in rng.uniform(80, 2_000, count)])
     return (0.4 * tones + 0.05 * rng.standard_normal(tones.shape)).astype(np.float32)
+
+
+def songs_of(bench: Bench, count: int) -> tuple[str, ...]:
+    """So many paths, of the user's songs or of generated ones."""
+    from ...measure.sample_songs import generated_songs, songs_from_folder
+
+    if bench.songs is not None:
+        return songs_from_folder(bench.songs, count)
+    folder = bench.folder / "generated"
+    if folder.is_dir():
+        return songs_from_folder(folder, count)
+    folder.mkdir()
+    return generated_songs(folder, count)
 
 
 def check_near(preset: str, made: Float32, expected: Float32, spec: AudioSpec) -> dict[str, Any]:

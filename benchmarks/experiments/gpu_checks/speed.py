@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from ....engine.artifact import Artifact, open_artifact
 from ....engine.errors import DeviceError
@@ -17,6 +18,7 @@ from ....engine.runtimes.tensorrt import TensorRtRuntime
 from ....engine.spectrogram.log_mel import log_mel_from_audio
 from ....engine.spectrogram.presets import PRESETS
 from .bench import Bench, CheckFailed, OnGpu, Reference, driver, log_mels, require, stub_library
+from .mel import TorchLogMel
 from .onnx_in_torch import Precision
 from .sound import check_near, generated
 
@@ -29,8 +31,6 @@ _MIB = 1 << 20
 
 def check_limits(bench: Bench) -> dict[str, Any]:
     """What the card gives at most: memory, arithmetic, and copies over the bus."""
-    import torch
-
     device, small = _torch_device()
     size, side = (1, 128) if small else (1_024, 8_192)  # MiB, of a matrix
     seconds = bench.seconds / 8
@@ -99,10 +99,6 @@ def check_feeds(bench: Bench) -> dict[str, Any]:
 
 def check_mel(bench: Bench) -> dict[str, Any]:
     """torch's STFT on the GPU against the reference, for every preset, and how fast it is."""
-    import torch
-
-    from .mel import TorchLogMel
-
     device, small = _torch_device()
     differences, rates = [], []
     for name, spec in PRESETS.items():
@@ -135,11 +131,10 @@ def check_networks(bench: Bench) -> dict[str, Any]:
         artifact = open_artifact(str(path))
         try:
             reference = Reference(artifact, 33, 1e-6)
-        except (
-            CheckFailed
-        ) as problem:  # random weights may answer to everything alike: it is timed all the same
+        except CheckFailed as problem:  # random weights may answer to everything alike: they are timed only
             reference = None
-            wrong.append(f"{name}: {problem}") if artifact.is_bundled else None
+            if artifact.is_bundled:
+                wrong.append(f"{name}: {problem}")
         for precision, tolerance in _PRECISIONS:
             for graphs in (False, True):
                 with bench.open(artifact, precision, graphs, most) as runtime:
@@ -147,7 +142,8 @@ def check_networks(bench: Bench) -> dict[str, Any]:
                 rows.append({"network": name, "precision": precision, "graphs": graphs, **row})
                 if row["error"] is not None and row["error"] > tolerance:
                     wrong.append(f"{name} {precision}: off by {row['error']:.2g} of the largest logit")
-        _empty_cache()
+        if stub_library() is None:
+            torch.cuda.empty_cache()
     require(not wrong, "; ".join(wrong))
     compared = sum(row["error"] is not None for row in rows)
     return {"summary": f"{compared} of {len(rows)} compared with ONNX Runtime, all agree", "networks": rows}
@@ -201,8 +197,6 @@ def _seconds_a_call(call: Callable[[], Any], seconds: float) -> float:
 
 def _timed(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
     """The median seconds of a call, waiting for the GPU after each, and how many calls there were."""
-    import torch
-
     wait = torch.cuda.synchronize if stub_library() is None else lambda: None
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -220,17 +214,8 @@ def _torch_device() -> tuple[str, bool]:
     Raises:
         DeviceError: the driver is there, and torch cannot use it.
     """
-    import torch
-
     if stub_library() is not None:
         return "cpu", True
     if not torch.cuda.is_available():
         raise DeviceError(f"torch {torch.__version__} cannot use this GPU: install its build for CUDA")
     return "cuda", False
-
-
-def _empty_cache() -> None:
-    import torch
-
-    if stub_library() is None:
-        torch.cuda.empty_cache()

@@ -158,18 +158,15 @@ class Context:
         return graph
 
     def _queue_on_stub(self, stream: int, shape: tuple[int, ...], addresses: dict[str, int]) -> bool:
-        stub = self._engine.stub
-        columns = self._engine.network.outputs
-        touched = {self._memory[0]: shape[0] * _ACTIVATIONS}
-        for name, address in addresses.items():
-            touched[address] = 4 * (shape[0] * columns[name] if name in columns else int(np.prod(shape)))
+        stub, views = self._engine.stub, self._views(shape, addresses)
 
         def run(_: Any) -> None:
             may_touch = [
-                stub.stub_touch(ctypes.c_void_p(at), ctypes.c_size_t(size)) for at, size in touched.items()
+                stub.stub_touch(ctypes.c_void_p(view.data_ptr()), ctypes.c_size_t(view.nbytes))
+                for view in views.values()
             ]
             if all(may_touch):
-                self._compute(self._views(shape, addresses))
+                self._compute(views)
 
         call = _CALLBACK(run)
         self._queued.append(call)

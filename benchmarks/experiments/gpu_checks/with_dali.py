@@ -25,7 +25,7 @@ from ....engine.spectrogram.log_mel import log_mel_from_audio, log_mel_from_deci
 from ....engine.spectrogram.presets import PRESETS
 from .bench import Bench, CheckSkipped, driver, log_mels, require, require_real_gpu
 from .correct import fill_memory
-from .sound import QUIET_DB, check_near, generated
+from .sound import QUIET_DB, check_near, generated, songs_of
 
 _SONGS = 40
 _PROBABILITY = 0.002
@@ -100,7 +100,7 @@ def _apart(log_mel: Float32, window: Float32, spec: AudioSpec) -> float:
 def check_songs(bench: Bench) -> dict[str, Any]:
     """Songs to rows by DALI and a stand-in's network in FP32: the CPU's rows, and songs a second."""
     require_real_gpu()
-    few, many = _songs(bench, _SONGS), _songs(bench, int(_SONGS_A_S * bench.seconds) + 1)
+    few, many = songs_of(bench, _SONGS), songs_of(bench, int(_SONGS_A_S * bench.seconds) + 1)
     artifact = bench.first
     expected, _ = _labelled(few, artifact, FileByFile(OnnxRuntime(artifact, 0)))
     on_gpu = bench.engine(artifact)
@@ -119,19 +119,6 @@ def check_songs(bench: Bench) -> dict[str, Any]:
         "songs_per_s": rate,
         "cpu_ms_of_this_process_a_song": cpu_ms,
     }
-
-
-def _songs(bench: Bench, count: int) -> tuple[str, ...]:
-    """So many paths, of the user's songs or of generated ones."""
-    from ...measure.sample_songs import generated_songs, songs_from_folder
-
-    if bench.songs is not None:
-        return songs_from_folder(bench.songs, count)
-    folder = bench.folder / "generated"
-    if folder.is_dir():
-        return songs_from_folder(folder, count)
-    folder.mkdir()
-    return generated_songs(folder, count)
 
 
 def _require_same(rows: list[SongLabel], expected: list[SongLabel]) -> float:
@@ -162,7 +149,7 @@ def check_overlap(bench: Bench) -> dict[str, Any]:
 def check_dali_memory(bench: Bench) -> dict[str, Any]:
     """With little of the GPU's memory left, DALI's batches are halved or refused, and no row is wrong."""
     require_real_gpu()
-    songs = _songs(bench, 6)
+    songs = songs_of(bench, 6)
     expected, _ = _labelled(songs, bench.first, FileByFile(OnnxRuntime(bench.first, 0)))
     artifact = bench.engine()
     with open_runtime(artifact, 0) as runtime:  # torch keeps the memory that it needs for this

@@ -13,6 +13,7 @@ from typing import Any
 from ....engine.artifact import Artifact, open_artifact
 from ....engine.runtimes import tensorrt
 from .bench import Bench, CheckFailed, CheckSkipped, Reference, driver, require, require_real_gpu
+from .sound import songs_of
 from .speed import figures_of_runtime
 
 _TOLERANCE = {"fp32": 2e-3, "fp16": 0.05, "int8": 0.3}
@@ -85,11 +86,7 @@ def _layers(artifact: Artifact) -> str:
 def check_labelling(bench: Bench) -> dict[str, Any]:
     """mer-label on the GPU, again and again: songs a second, and the GPU's memory after each run."""
     require_real_gpu()
-    from ...measure.sample_songs import generated_songs, songs_from_folder
-
-    folder = bench.folder / "songs"
-    folder.mkdir()
-    found = songs_from_folder(bench.songs, _SONGS) if bench.songs else generated_songs(folder, _SONGS)
+    found = songs_of(bench, _SONGS)
     artifact = _engine(bench, next(iter(bench.models.values())), "fp16")
     rows = []
     end = time.monotonic() + bench.seconds
