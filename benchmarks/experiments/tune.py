@@ -24,6 +24,7 @@ from ...engine.labelling.song_label import label_from_logits
 from ...engine.runtimes import open_runtime
 from ...engine.runtimes.choice import DEFAULT, PACKAGES, rows_of
 from ...export.song_log_mels import SongLogMels, log_mels_from_songs
+from ..measure.machine import why_no_bf16
 from ..measure.whole_commands import linked, timed
 from .compare import Ratio, ratio_of_pairs
 
@@ -109,11 +110,7 @@ def tune(
 def runtimes_here() -> list[str]:
     """The runtimes that this machine's CPU can run with what is installed, the default first."""
     names = [name for name in PACKAGES if find_spec(PACKAGES[name]) is not None]
-    if "openvino-bf16" in names:
-        from ...engine.runtimes.openvino import has_bf16
-
-        names = [name for name in names if name != "openvino-bf16" or has_bf16()]
-    return names
+    return [name for name in names if name != "openvino-bf16" or not why_no_bf16()]
 
 
 def labels_by(artifact: Artifact, runtime: str, songs: SongLogMels) -> list[str | None]:

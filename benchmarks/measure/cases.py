@@ -20,6 +20,7 @@ from ...engine.strict_json import json_from_text
 from ...export.output_files import Precision
 from ...export.source import EXPORT_KEY
 from ..row import BASELINES, BENCH_RUNTIMES
+from .machine import why_no_bf16
 from .untrained import untrained_models
 
 _PRECISIONS = get_args(Precision)
@@ -248,7 +249,7 @@ def _engine_precision(path: Path) -> str:
 def why_not(runtime: str, precision: str, artifact: Artifact, quick: bool = False) -> str | None:
     """Why a runtime of ``BENCH_RUNTIMES`` cannot run an artifact in a precision here; None where it can."""
     if (runtime, precision) == ("openvino", "bf16"):
-        return _why_no_bf16()
+        return why_no_bf16()
     if runtime in BASELINES and precision != "fp32":
         return "it computes the FP32 network"
     if not _installed(runtime):
@@ -264,11 +265,3 @@ def why_not(runtime: str, precision: str, artifact: Artifact, quick: bool = Fals
 
 def _installed(runtime: str) -> bool:
     return runtime not in _PACKAGES or any(map(find_spec, _PACKAGES[runtime]))
-
-
-def _why_no_bf16() -> str | None:
-    if find_spec("openvino") is None:
-        return "openvino is not installed"
-    from ...engine.runtimes.openvino import has_bf16
-
-    return None if has_bf16() else "this CPU does not compute bf16"

@@ -84,14 +84,10 @@ def gemm_gflops(seconds: float = 1.0, threads: int = 0) -> float:
 
 def gemm_bf16_gflops(seconds: float = 1.0, threads: int = 0) -> float | None:
     """10^9 FLOP/s of a large bf16 matrix product by OpenVINO; None where it or the CPU has none."""
-    if find_spec("openvino") is None:
+    if why_no_bf16():
         return None
     import openvino
 
-    from ...engine.runtimes.openvino import has_bf16
-
-    if not has_bf16():
-        return None
     left, right = _matrices()
     core = openvino.Core()
     options = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": "LATENCY"}
@@ -100,6 +96,15 @@ def gemm_bf16_gflops(seconds: float = 1.0, threads: int = 0) -> float | None:
     model = core.read_model(_matmul_onnx(right))
     request = core.compile_model(model, "CPU", options).create_infer_request()
     return 2 * _SIZE**3 / _best_time(lambda: request.infer({"left": left}), seconds) / 1e9
+
+
+def why_no_bf16() -> str | None:
+    """Why nothing is computed in bf16 here; None where it can be."""
+    if find_spec("openvino") is None:
+        return "openvino is not installed"
+    from ...engine.runtimes.openvino import has_bf16
+
+    return None if has_bf16() else "this CPU does not compute bf16"
 
 
 def _matrices() -> tuple[Float32, Float32]:
