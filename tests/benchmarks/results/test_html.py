@@ -8,15 +8,14 @@ import math
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_results import read, results_values, row_values
+from html_page import HtmlPage
 from merkit.benchmarks.results.html import html_from_results
 
-_VOID = {"meta", "br", "img", "input", "link", "hr"}
 _HOSTILE = """</script><script>document.title="owned"</script><img src=x onerror=alert(1)>'"&{{7*7}}"""
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -30,40 +29,9 @@ def page_of(values: dict[str, Any]) -> str:
     return html_from_results(read(values))
 
 
-class _Page(HTMLParser):
-    """Elements in order, text by element; fails where tags do not close one another."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text: dict[str, list[str]] = {}
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.text.setdefault(self.open[-1], []).append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
 def test_the_page_has_every_part_and_nothing_from_elsewhere(results: dict[str, Any]):
     text = page_of(results)
-    page = _Page(text)
+    page = HtmlPage(text)
     assert not re.search(r"(?:src|href|action|data)=|url\(|@import|https?://", text)
     assert len(page.all("script")) == 1
     titles = page.text["h2"]
@@ -89,7 +57,7 @@ def test_warnings_stand_only_where_they_hold(results: dict[str, Any], valid: boo
 
 
 def test_hostile_text_stays_text(results: dict[str, Any]):
-    clean = [name for name, _ in _Page(page_of(results)).elements]
+    clean = [name for name, _ in HtmlPage(page_of(results)).elements]
     bad = copy.deepcopy(results)
     bad["recommendation"] = bad["made"] = bad["mer"] = _HOSTILE
     bad["command"].append(_HOSTILE)
@@ -104,7 +72,7 @@ def test_hostile_text_stays_text(results: dict[str, Any]):
     assert "<script>document" not in text
     assert "<img" not in text
     assert html.unescape(text).count(_HOSTILE) > 20  # and none of it is lost
-    page = _Page(text)
+    page = HtmlPage(text)
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
     assert {name for name, _ in page.elements} <= {*clean}
 
@@ -126,7 +94,7 @@ def test_hostile_text_stays_text(results: dict[str, Any]):
 def test_what_is_missing_is_left_out(results: dict[str, Any], change: Any):
     change(results)
     text = page_of(results)
-    page = _Page(text)
+    page = HtmlPage(text)
     assert "nan" not in re.sub(r"<(style|script).*?</\1>", "", text, flags=re.S).lower()
     assert "Measured on" in page.text["h2"]
     rows = [row for row in page.all("th") if row.get("scope") == "row" and "data-key" in row]
