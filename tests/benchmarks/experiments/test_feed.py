@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,21 +27,14 @@ def test_a_parent_is_measured_alone(tiny_model: Path) -> None:
 def test_the_warm_up_is_no_time_of_a_song(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, cpu = [100.0], [50.0]
 
-    class Backend:
-        def __init__(self, *_: Any) -> None: ...
+    def label_files(*_: Any) -> Iterator[Any]:
+        for number in range(100 + 40):  # the first of which are no songs of the measurement
+            clock[0] += 0.5 if number >= 100 else 7
+            cpu[0] += 0.25 if number >= 100 else 3
+            yield SimpleNamespace(decoder=str(2**31 - 1))
 
-        def __enter__(self) -> Backend:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def label_files(self, paths: Iterator[str], *_: Any) -> Iterator[Any]:
-            for number in range(100 + 40):  # the first of which are no songs of the measurement
-                clock[0] += 0.5 if number >= 100 else 7
-                cpu[0] += 0.25 if number >= 100 else 3
-                yield SimpleNamespace(decoder=str(2**31 - 1))
-
-    monkeypatch.setattr(feeding, "LocalBackend", Backend)
+    backend = SimpleNamespace(label_files=label_files)
+    monkeypatch.setattr(feeding, "LocalBackend", lambda *_: nullcontext(backend))
     times = SimpleNamespace(perf_counter=lambda: clock[0], process_time=lambda: cpu[0])
     monkeypatch.setattr(feeding, "time", times)
     assert measure_feed(str(tiny_model), workers=2, songs=40) == feeding.Feed(2, 40, 0.25, 0.5, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,31 +114,21 @@ def test_a_rate_is_the_median_of_images_a_second(clock: list[float]) -> None:
 
 def test_what_is_on_its_way_at_the_end_counts(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     keys: list[int] = []
+    held: list[int] = []  # two batches are on their way
 
-    class Pipeline:
-        """Two batches are on their way."""
+    def add(key: int, file: Any) -> Any:
+        clock[0] += 1.0
+        keys.append(key)
+        held.append(key)
+        if len(held) > 2:
+            yield held.pop(0), [0.0] * 4
 
-        def __init__(self, *_: Any) -> None:
-            self._held: list[int] = []
+    def flush() -> Any:
+        while held:
+            yield held.pop(0), [0.0] * 4
 
-        def __enter__(self) -> Pipeline:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def add(self, key: int, file: Any) -> Any:
-            clock[0] += 1.0
-            keys.append(key)
-            self._held.append(key)
-            if len(self._held) > 2:
-                yield self._held.pop(0), [0.0] * 4
-
-        def flush(self) -> Any:
-            while self._held:
-                yield self._held.pop(0), [0.0] * 4
-
-    monkeypatch.setattr(gpu, "GpuPipeline", Pipeline)
+    pipeline = SimpleNamespace(add=add, flush=flush)
+    monkeypatch.setattr(gpu, "GpuPipeline", lambda *_: nullcontext(pipeline))
     runtime, file = SimpleNamespace(), SimpleNamespace(samples=[0] * 4)
     rate: Any = gpu._overlapping(runtime, SPEC.audio, "cpu", file, 0.0)  # pyright: ignore[reportArgumentType]
     assert rate == {"median": 4.0, "runs": [4.0]}

@@ -6,6 +6,7 @@ import mmap
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
@@ -132,22 +133,10 @@ def test_the_warm_up_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         device.batches += 7
         return 20
 
-    class Opened:
-        def __init__(self, *_: Any, **__: Any) -> None:
-            pass
-
-        def __enter__(self) -> Opened:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def map(self, _: Any) -> Any:
-            return (number for number in ())
-
+    pool = SimpleNamespace(map=lambda _: (number for number in ()))
     monkeypatch.setattr(gpu_feed, "_Device", lambda *_: device)
-    monkeypatch.setattr(gpu_feed, "GpuPipeline", Opened)
-    monkeypatch.setattr(gpu_feed, "WorkerPool", Opened)
+    monkeypatch.setattr(gpu_feed, "GpuPipeline", lambda *_: nullcontext())
+    monkeypatch.setattr(gpu_feed, "WorkerPool", lambda *_, **__: nullcontext(pool))
     monkeypatch.setattr(gpu_feed, "_take", take)
     times = SimpleNamespace(perf_counter=lambda: clock[0], process_time=lambda: cpu[0])
     monkeypatch.setattr(gpu_feed, "time", times)

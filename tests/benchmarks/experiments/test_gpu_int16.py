@@ -31,27 +31,13 @@ PAIRS = [
 ]
 
 
-class Pool:
-    """Gives pairs of labels in place of log-mels; the second song fails."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def map(self, paths: Any) -> Any:
-        results: list[Any] = [("facts", *pair) for pair in PAIRS]
-        results.insert(1, Failure("it is torn", True))
-        yield from enumerate(results)
-
-
 def test_changes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool gives pairs of labels in place of log-mels; the second song fails."""
     runtime = SimpleNamespace(infer=lambda each: each)
-    monkeypatch.setattr(gpu_int16, "WorkerPool", Pool)
+    results: list[Any] = [("facts", *pair) for pair in PAIRS]
+    results.insert(1, Failure("it is torn", True))
+    pool = SimpleNamespace(map=lambda _: (result for result in enumerate(results)))
+    monkeypatch.setattr(gpu_int16, "WorkerPool", lambda *_: nullcontext(pool))
     monkeypatch.setattr(gpu_int16, "open_runtime", lambda _: nullcontext(runtime))
     monkeypatch.setattr(gpu_int16, "label_from_logits", lambda path, facts, logits, spec: logits)
     monkeypatch.setattr(gpu_int16, "inputs_from_paths", lambda _: SimpleNamespace(paths=["a", "b", "c", "d"]))

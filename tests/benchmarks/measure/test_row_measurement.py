@@ -2,6 +2,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,26 +120,18 @@ def test_what_was_read_ahead_is_not_free_and_what_fails_is_no_song(
     networks: Path, tmp_path: Path, short: Length, monkeypatch: pytest.MonkeyPatch, failed: int
 ) -> None:
     """Behind a first call that takes long all songs lie decoded: what follows is no pace of whole songs."""
-    now = 0.0
+    now, first_s = 0.0, 30.0  # of the network; decoders need 1 s a song, and have no limit
 
-    class Backend:
-        def __init__(self, network: Any) -> None:
-            self.first_s = 30.0  # of the network; decoders need 1 s a song, and have no limit
+    def label_files(paths: Sequence[str], *_: Any, **__: Any) -> Iterator[Any]:
+        nonlocal now, first_s
+        now += max(first_s, float(len(paths)))
+        first_s = 0.0
+        for path in paths:
+            now += 0.01
+            yield SimpleNamespace(error="torn" if path.endswith("torn.mp3") else None)
 
-        def __enter__(self) -> "Backend":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def label_files(self, paths: Sequence[str], *_: Any, **__: Any) -> Iterator[Any]:
-            nonlocal now
-            now += max(self.first_s, float(len(paths)))
-            self.first_s = 0.0
-            for path in paths:
-                now += 0.01
-                yield SimpleNamespace(error="torn" if path.endswith("torn.mp3") else None)
-
-    monkeypatch.setattr(row_measurement, "LocalBackend", Backend)
+    backend = SimpleNamespace(label_files=label_files)
+    monkeypatch.setattr(row_measurement, "LocalBackend", lambda _: nullcontext(backend))
     monkeypatch.setattr(row_measurement, "time", SimpleNamespace(perf_counter=lambda: now))
     row, songs = Row("small"), tuple(f"{number}.mp3" for number in range(60))
     songs += tuple(f"{number}torn.mp3" for number in range(failed))
