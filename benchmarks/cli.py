@@ -23,10 +23,9 @@ from ..engine.cli.command import (
 from ..engine.errors import MerError, UsageError
 from ..engine.signals import INTERRUPTED, sigterm_interrupts
 from ..engine.text.streams import print_err
-from .commands import compare_command, gpu_command, pipeline_command, robust_command
+from .commands import compare_command, first_hour_command, gpu_command, pipeline_command, robust_command
 from .cpu_commands import formats_command, scale_command, tune_command
 from .evaluation.cli import main as eval_command
-from .first_hour_command import first_hour_command
 from .result_paths import check_result_paths, make_folder
 from .row import BENCH_RUNTIMES, SCENARIOS, Results
 
@@ -103,7 +102,7 @@ report_options = decorator_of(
     "--models",
     "folders",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=_PATH,
     metavar="DIR",
     help="Artifacts of this folder, and of those below it, too.",
 )
@@ -124,11 +123,11 @@ report_options = decorator_of(
     help="Only these.  [default: all]",
 )
 @click.option("--untrained", is_flag=True, help="The nine CNNs with random weights too, for speed only.")
-@click.option("--data", type=click.Path(path_type=Path), help="Labelled audio to score on.")
+@click.option("--data", type=_PATH, help="Labelled audio to score on.")
 @click.option("--layout", default="auto", help="As in mer-export.")
 @click.option(
     "--songs",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     metavar="DIR",
     help="Songs to label for songs/s.  [default: generated ones, which are the same everywhere]",
 )
@@ -142,12 +141,8 @@ report_options = decorator_of(
     help="LoadGen's.  [default: SingleStream, Offline]",
 )
 @click.option("--threads", type=WORKERS, default=0, help="Of the networks; 0 is one a core.")
-@click.option(
-    "--logs", type=click.Path(path_type=Path), default=Path("mer-bench-logs"), help="LoadGen's logs go here."
-)
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="With raw samples."
-)
+@click.option("--logs", type=_PATH, default=Path("mer-bench-logs"), help="LoadGen's logs go here.")
+@click.option("--json", "json_file", type=_PATH, metavar="FILE", help="With raw samples.")
 @report_options
 @version_option
 @click.pass_context
@@ -246,7 +241,7 @@ def _measured(
 
 
 @main.command("report")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=_PATH)
 @report_options
 @report_errors
 def report_command(

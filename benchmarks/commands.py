@@ -1,11 +1,10 @@
-"""mer-bench's commands beside the table: two against each other, whole pipelines, lengths, a GPU."""
+"""mer-bench's commands beside the table: two against each other, whole pipelines, robustness, a GPU."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
@@ -24,8 +23,7 @@ from ..engine.text.streams import print_err
 from .printing import echo
 from .result_paths import check_result_paths
 
-if TYPE_CHECKING:
-    from .experiments.pipeline import Comparison
+_FILE = click.Path(path_type=Path)
 
 
 @click.command("compare")
@@ -93,9 +91,7 @@ def compare_command(
 @click.option(
     "--peer", "peers", multiple=True, metavar="COMMAND", help="Any command line; {dir} is the folder."
 )
-@click.option(
-    "--json", "report", type=click.Path(path_type=Path), metavar="FILE", help="Every turn's seconds too."
-)
+@click.option("--json", "report", type=_FILE, metavar="FILE", help="Every turn's seconds too.")
 @report_errors
 def pipeline_command(
     folder: Path,
@@ -123,24 +119,9 @@ def pipeline_command(
         if report:
             write_whole(report, json.dumps(comparison.to_mapping(), indent=2) + "\n")
     finally:  # as in ``robust_command``
-        for line in _lines_from_pipelines(comparison, rounds):
+        for line in comparison.lines():
             echo(line)
     return EXIT_SOME_FAILED if comparison.failed else 0
-
-
-def _lines_from_pipelines(comparison: Comparison, rounds: int) -> Iterator[str]:
-    yield f"{comparison.files} songs a turn, {rounds} turns, {comparison.cores} cores"
-    for contender in comparison.contenders:
-        spread = f"{min(contender.seconds) * 1e3:.1f} to {max(contender.seconds) * 1e3:.1f}"
-        yield (
-            f"{contender.median * 1e3:10.1f} ms a song ({spread})  {1 / contender.median:8.1f} songs/s  "
-            f"{comparison.ratio(contender):6.2f}x  {contender.name}  "
-            f"[CPU: {contender.cpu_median * 1e3:.1f} ms, "
-            f"{contender.cpu_median / comparison.contenders[0].cpu_median:.2f}x]"
-        )
-    stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in vars(comparison.stages).items())
-    yield f"stages, CPU seconds (waited and idle: wall): {stages}"
-    yield f"wall x cores / CPU: {comparison.wall_x_cores_over_cpu:.2f}"
 
 
 @click.command("gpu")
@@ -162,7 +143,7 @@ def _lines_from_pipelines(comparison: Comparison, rounds: int) -> Iterator[str]:
 @click.option(
     "--seconds", type=FiniteRange(min=0), help="For each measurement.  [default: 3, and 10 with --feed]"
 )
-@click.option("--json", "report", type=click.Path(path_type=Path), default="gpu.json", help="What was found.")
+@click.option("--json", "report", type=_FILE, default="gpu.json", help="What was found.")
 @report_errors
 def gpu_command(
     engines: tuple[str, ...],
@@ -226,9 +207,41 @@ def gpu_command(
     return 0
 
 
+@click.command("first-hour")
+@click.option("--minutes", type=FiniteRange(min=1), default=10.0, help="For everything.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only these checks.  [default: all]")
+@click.option(
+    "--model", "-m", "models", multiple=True, metavar="NAME|FILE",
+    help="An .onnx file.  [default: the bundled ones, and the nine CNNs with random weights]",
+)  # fmt: skip
+@click.option("--songs", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Real music.")
+@click.option(
+    "--json", "report", type=click.Path(path_type=Path), default="first-hour.json",
+    help="Every figure; a page (.md) lies beside it.",
+)  # fmt: skip
+@report_errors
+def first_hour_command(
+    minutes: float, only: tuple[str, ...], models: tuple[str, ...], songs: Path | None, report: Path
+) -> int:
+    """What a machine with a new GPU is asked first: is it right, and how fast?
+
+    Needs a driver and PyTorch; what needs TensorRT and DALI runs where they are installed. Every check
+    has a process and a time limit of its own.
+
+    \b
+    Exit codes: 0 done, 1 no driver or GPU, 2 wrong usage, 3 a check failed, 129/130/143 stopped.
+    """
+    from .experiments.first_hour import Options, run_first_hour
+
+    options = Options(minutes, only, models, songs, report)
+    fine = run_first_hour(options, echo)
+    echo(f"written to {options.report} and {options.page}")
+    return 0 if fine else EXIT_GATE
+
+
 @click.command("robust")
 @click.argument("model", metavar="NAME|FILE")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=_FILE)
 @click.option("--limit", type=click.IntRange(min=0), default=120, help="Songs, evenly over labels; 0 is all.")
 @click.option("--changes", metavar="NAME,...", help="Only these (level-10, opus16).  [default: all]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the choice of songs, and of noise.")
@@ -239,10 +252,8 @@ def gpu_command(
     metavar="PERCENT",
     help="Exit 3 if a change alters more labels than this, and not by chance.",
 )
-@click.option("--json", "report", type=click.Path(path_type=Path), metavar="FILE", help="Every figure.")
-@click.option(
-    "--markdown", type=click.Path(path_type=Path), metavar="FILE", help="As docs/RESULTS.md has it."
-)
+@click.option("--json", "report", type=_FILE, metavar="FILE", help="Every figure.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="As docs/RESULTS.md has it.")
 @report_errors
 def robust_command(
     model: str,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -94,6 +94,21 @@ class Comparison:
             "wall_x_cores_over_cpu": self.wall_x_cores_over_cpu,
             "failed": self.failed,
         }
+
+    def lines(self) -> Iterator[str]:
+        """The same in a few lines, for people."""
+        ours = self.contenders[0]
+        yield f"{self.files} songs a turn, {len(ours.seconds)} turns, {self.cores} cores"
+        for one in self.contenders:
+            spread = f"{min(one.seconds) * 1e3:.1f} to {max(one.seconds) * 1e3:.1f}"
+            yield (
+                f"{one.median * 1e3:10.1f} ms a song ({spread})  {1 / one.median:8.1f} songs/s  "
+                f"{self.ratio(one):6.2f}x  {one.name}  "
+                f"[CPU: {one.cpu_median * 1e3:.1f} ms, {one.cpu_median / ours.cpu_median:.2f}x]"
+            )
+        stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in vars(self.stages).items())
+        yield f"stages, CPU seconds (waited and idle: wall): {stages}"
+        yield f"wall x cores / CPU: {self.wall_x_cores_over_cpu:.2f}"
 
 
 def compare_pipelines(
