@@ -35,21 +35,6 @@ def test_what_becomes_nothing_is_left_out_of_the_data_only() -> None:
     assert common.names[common.of_model("tense")] == "tense"
 
 
-def test_quadrants_and_the_five_hindi_words_map_both_ways() -> None:
-    words = ("sad", "romantic", "devotional", "party", "happy")
-    to_quadrants = pairs_from_texts(["romantic=calm", "party=happy", "devotional="])
-    common = common_labels(QUADRANTS, dict.fromkeys(words, 9), to_quadrants)
-    said = {word: place if (place := common.of_data(word)) is None else common.names[place] for word in words}
-    assert said == {"sad": "sad", "romantic": "calm", "devotional": None, "party": "happy", "happy": "happy"}
-    to_words = pairs_from_texts(["romantic=calm", "devotional=calm", "party=happy", "tense="])
-    common = common_labels({"hindi": words}, dict.fromkeys(QUADRANTS["net"], 9), to_words)
-    assert common.of_data("tense") is None
-    said = {word: common.names[common.of_model(word)] for word in words}
-    assert said == {
-        "sad": "sad", "romantic": "calm", "devotional": "calm", "party": "happy", "happy": "happy"
-    }  # fmt: skip
-
-
 def test_several_models_share_the_names() -> None:
     models = {"a": ("sad", "happy"), "b": ("happy", "party")}
     common = common_labels(models, {"happy": 1}, {})

@@ -13,7 +13,7 @@ from merkit import Labeler
 from merkit.benchmarks.evaluation.evaluate import Options, evaluate
 from merkit.engine.data.clip import HEARD_KEY, HELD_OUT_KEY, clip_names, heard_text
 from merkit.engine.data.labelled_audio import labelled_audio
-from merkit.engine.errors import MerError, UsageError
+from merkit.engine.errors import MerError
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 NAMES = ("loud", "quiet")
@@ -151,15 +151,3 @@ def test_older_models_say_only_what_they_held_out(
         assert bool(note) == bool(result.note)
     with pytest.raises(MerError, match="level does not say what it heard"):
         evaluate([str(model)], clips, Options(workers=1, unheard=True))
-
-
-def test_what_is_asked_for_wrongly(model: Path, clips: Path) -> None:
-    for models, error, text in (
-        (["nothing"], UsageError, "unknown model 'nothing'"),
-        ([f"{model}@tpu"], UsageError, "unknown runtime 'tpu'"),
-        ([str(model), str(model)], UsageError, "is named twice"),
-    ):
-        with pytest.raises(error, match=text):
-            evaluate(models, clips, Options(workers=1))
-    with pytest.raises(MerError, match="audiocnn says happy, tense, sad, calm; the data's labels are others"):
-        evaluate(["audiocnn"], clips, Options(workers=1))

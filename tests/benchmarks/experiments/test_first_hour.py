@@ -120,10 +120,7 @@ def test_what_it_refuses(tmp_path: Path, tiny_model: Path) -> None:
         (Options(only=("speed",), report=tmp_path / "a.json"), "no check speed; there are: streams"),
         (Options(models=(str(engine),), report=tmp_path / "a.json"), r"must be \.onnx"),
         (Options(minutes=float("nan"), report=tmp_path / "a.json"), "minutes must be a number"),
-        (
-            Options(models=("audioset", "audioset"), report=tmp_path / "a.json"),
-            "two of the models have one name",
-        ),
+        (Options(models=("audioset",) * 2, report=tmp_path / "a.json"), "two of the models have one name"),
         (Options(models=("nothing",), report=tmp_path / "a.json"), "unknown model"),
         (Options(report=tmp_path / "a.md"), "same name"),
         (Options(report=tmp_path / "none" / "a.json"), "no folder"),
@@ -177,12 +174,8 @@ def test_what_ends_well(
 
     def result(check: Check, bench: Bench, left: float) -> dict:
         seconds.append(bench.seconds)
-        return {
-            "status": status if check.name == "bad" else "passed",
-            "seconds": 0,
-            "summary": "",
-            "figures": {},
-        }
+        ended = status if check.name == "bad" else "passed"
+        return {"status": ended, "seconds": 0, "summary": "", "figures": {}}
 
     checks = [Check(name, "correct", weight, "?") for name, weight in (("good", 1), ("bad", 2), ("last", 5))]
     monkeypatch.setattr(first_hour, "CHECKS", checks)
@@ -311,22 +304,12 @@ def test_the_plain_script_needs_nothing_that_reads_sound(tmp_path: Path) -> None
         "for check in CHECKS: check.place in ('with_dali', 'with_tensorrt') or check.function()\n"
         "from merkit.training.networks import backbones\nfrom merkit.export import torch_to_onnx\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", imports, "--help"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )
+    options: dict = {"capture_output": True, "text": True, "cwd": tmp_path}
+    options["env"] = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", imports, "--help"], **options)
     assert done.returncode == 0, done.stderr
     for arguments, code, text in ((["--help"], 0, "--minutes"), (["--json", "a.json"], 1, "Error: ")):
-        done = subprocess.run(
-            [sys.executable, script, *arguments],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        )
+        done = subprocess.run([sys.executable, script, *arguments], **options)
         assert done.returncode == code, done.stderr
         assert text in done.stdout + done.stderr
         assert "Traceback" not in done.stderr

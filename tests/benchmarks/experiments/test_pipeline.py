@@ -152,18 +152,8 @@ def test_what_fails_is_said(music: Path, tmp_path: Path, tiny_model: Path) -> No
     with pytest.raises(MerError, match="no audio"):
         compare_pipelines(tmp_path / "mer-home", str(tiny_model), paper=False)
     peer = ["--peer", f"{sys.executable} -c 'import sys; sys.exit(5)'"]
-    arguments = [
-        "pipeline",
-        str(music),
-        "--model",
-        str(tiny_model),
-        "--songs",
-        "2",
-        "--rounds",
-        "1",
-        "--no-paper",
-    ]
-    done = CliRunner().invoke(main, [*arguments, *peer])
+    common = ["--model", str(tiny_model), "--songs", "2", "--rounds", "1", "--no-paper"]
+    done = CliRunner().invoke(main, ["pipeline", str(music), *common, *peer])
     assert (done.exit_code, "ended with 5" in done.output) == (1, True)
 
 

@@ -220,16 +220,8 @@ def test_ctrl_c_ends_it(model: Path, songs: Path, tmp_path: Path) -> None:
     for number in range(400):
         (tmp_path / f"{number}.wav").symlink_to(songs / "loud" / "0.wav")
     listed.write_text("".join(f"{number}.wav\n" for number in range(400)))
-    command = [
-        sys.executable,
-        "-m",
-        "merkit.benchmarks.cli",
-        "robust",
-        str(model),
-        str(listed),
-        "--limit",
-        "0",
-    ]
+    arguments = ["robust", str(model), str(listed), "--limit", "0"]
+    command = [sys.executable, "-m", "merkit.benchmarks.cli", *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ, cwd=tmp_path
     )

@@ -1,9 +1,3 @@
-import subprocess
-import sys
-from collections.abc import Sequence
-from typing import Any
-
-import pytest
 from merkit.benchmarks.experiments.scale import Run, bytes_a_file, compare_lengths, memory_line
 
 
@@ -13,21 +7,6 @@ def test_memory_is_no_less_than_none() -> None:
     less = Run(1_500, 3.0, 3.0, 2_900_000)
     assert memory_line(few, less) == "0 bytes of peak memory for each further file"
     assert memory_line(few, Run(1_499, 3.0, 3.0, 5_000_000)).startswith("too few files to tell")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
-def test_the_processes_that_decode_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are mer-label's fork server's children, which nobody but their adopter waits for."""
-    burn = "import time\nwhile time.process_time() < 0.4: pass"
-    orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
-    run = subprocess.Popen
-
-    def orphaning(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        return run([sys.executable, "-c", orphan], **options)
-
-    monkeypatch.setattr(subprocess, "Popen", orphaning)
-    few, _ = compare_lengths(2, 3)
-    assert few.cpu_seconds >= 0.4
 
 
 def test_memory_does_not_grow_with_the_catalogue() -> None:

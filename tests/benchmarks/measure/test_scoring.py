@@ -56,6 +56,12 @@ def test_data_that_does_not_fit_is_a_reason_every_time(scoring: Scoring, tmp_pat
         Scoring(None, "auto", tmp_path).held_out(SPEC)
 
 
+def test_the_case_of_labels_is_the_models(scoring: Scoring, tmp_path: Path) -> None:
+    music = tmp_path / "clips.csv"
+    music.write_text(music.read_text().replace(",happy,", ",HAPPY,"))
+    assert len(scoring.held_out(SPEC).truth) == 8
+
+
 def test_a_full_folder_for_temporary_files_is_a_reason(
     scoring: Scoring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
