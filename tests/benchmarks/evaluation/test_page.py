@@ -52,10 +52,11 @@ def test_the_page_is_whole_and_its_own() -> None:
     HtmlPage(page)
     assert not re.search(r"(?:src|href)=|url\(|@import|https?://", page)
     for text in (
+        "net0",
         "net1 minus net0: macro-F1 -0.",
         "Most surely wrong",
         "counts as wrong: 1 clips",
-        "2 more left",
+        "2 more left out",
     ):
         assert text in page
     scores = evaluation().models[0].scores
