@@ -43,6 +43,14 @@ def start_process(process: Any) -> None:
             main.__file__ = file
 
 
+def leave(process: Any) -> None:
+    """Has Python not wait for a process of multiprocessing when this one ends."""
+    from multiprocessing import process as processes
+
+    with suppress(AttributeError):  # the name is not public
+        processes._children.discard(process)  # pyright: ignore
+
+
 def working_folder() -> str:
     """The path of this process's working folder; empty where that was removed."""
     with suppress(OSError):
@@ -214,11 +222,15 @@ def _forget_the_first(descriptors: Iterable[int]) -> None:
     """In a copy of a process: no more of what the first one has open, handles or was about to do."""
     from multiprocessing import resource_tracker
 
-    first = 3
+    first, descriptors = 3, {*descriptors}
     for descriptor in sorted({2, *descriptors}):  # the end of others would not be seen while they are open
         os.closerange(first, descriptor)
         first = descriptor + 1
     os.closerange(first, _MOST_FILES)
+    if 1 not in descriptors:  # a child that a disk holds may outlive the first: no reader must wait for it
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.close(nothing)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import MerError
 from ..temporary import process_folder
-from .child_process import last_words, runs_main_again, start_fork_server, start_process
+from .child_process import last_words, leave, runs_main_again, start_fork_server, start_process
 from .shared_results import ResultReader
 from .worker import Failure, work
 
@@ -29,6 +29,8 @@ _Process: Any = get_context("spawn").Process
 if _HAS_FORK_SERVER:
     from .fork_server import OwnProcess as _Process
 
+_DEATH_S = 2.0  # from SIGKILL to the end of a process that nothing holds
+_MOST_HELD = 8
 _NO_FORK_SERVER = 255  # the exit code that multiprocessing gives where the fork server died before it knew
 
 Item = tuple[int, Any]
@@ -55,9 +57,15 @@ class Child:
     lost_starts: int = 0
 
     def end(self) -> None:
-        """Ends the process; what it had is lost."""
+        """Ends the process; what it had is lost.
+
+        One that waits for a disk that does not answer ends when that answers: it is left. Python, too, would
+        wait for it.
+        """
         self.process.kill()
-        self.process.join()
+        self.process.join(_DEATH_S)
+        if self.process.exitcode is None:
+            leave(self.process)
         self.pipe.close()
         self.results.close()
         shutil.rmtree(self.folder, ignore_errors=True)  # what it was copying when it was killed
@@ -94,6 +102,21 @@ class Child:
             with suppress(ValueError):
                 return signal.Signals(-exit_code).name
         return f"exit code {exit_code}"
+
+
+def held_of(killed: list[Any]) -> list[Any]:
+    """Of processes that were killed, those that have not ended.
+
+    Raises:
+        MerError: too many of them. Each keeps its memory, and a disk that is gone holds all that come after.
+    """
+    held = [process for process in killed if process.exitcode is None]
+    if len(held) < _MOST_HELD:
+        return held
+    raise MerError(
+        f"a disk or share does not answer: {len(held)} worker processes wait for it and cannot be ended. "
+        "Bring it back and run the same command again"
+    )
 
 
 def start_ahead(as_copy: bool = False) -> None:

@@ -24,7 +24,7 @@ from ..cpu import usable_cores
 from ..errors import MerError
 from .bug_log import log_bug
 from .child_process import working_folder, working_folder_id
-from .pool_child import Child, Item, start_ahead, start_child
+from .pool_child import Child, Item, held_of, start_ahead, start_child
 from .result_queue import ResultQueue
 from .worker import Failure
 
@@ -74,6 +74,7 @@ class WorkerPool(ClosedByWith):
         self.start_s = 0.0
         self.idle_s = 0.0
         self._children: list[Child] = []
+        self._held: list[Any] = []  # processes that were killed and have not ended
         # Children to start, once there is work for them: not before this time, and how many starts were lost
         # in a row; None where there was none yet.
         self._missing: list[tuple[float, int | None]] = [(0.0, None)] * (workers or usable_cores())
@@ -104,7 +105,7 @@ class WorkerPool(ClosedByWith):
 
         Raises:
             ValueError: the pool is closed, or an earlier map is neither at its end nor closed.
-            MerError: a child process cannot start, or not again.
+            MerError: a child process cannot start, or not again; or a disk holds too many of them.
         """
         if self._closed or self._results is not None:
             raise ValueError("the pool is closed" if self._closed else "the pool is in use by another map")
@@ -136,6 +137,8 @@ class WorkerPool(ClosedByWith):
         if (results := self._results) is not None:
             results.close()
         with self._closing:
+            for child in self._children:
+                child.process.kill()  # all of them first: each end may be waited for
             for child in self._children:
                 child.end()
             if self._pipes is not None:
@@ -249,6 +252,7 @@ class WorkerPool(ClosedByWith):
             child.alone = False  # the item that hung is known; the others are tried again
         late = f"a worker process cannot start (it did not begin within {_START_S:g} s)"
         self._bury(child, results, alone, f"{late}: the machine may be too busy; take fewer --workers")
+        self._held = held_of([*self._held, child.process])
 
     def _bury(self, child: Child, results: ResultQueue, alone: deque[Item], why_no_start: str = "") -> None:
         """Replaces a dead child. Its items are to be tried alone; one that was alone killed it."""

@@ -27,7 +27,7 @@ from merkit.engine.catalogue.folder_lock import FolderLock
 from merkit.engine.cli.label import main
 from merkit.engine.errors import MerError
 from merkit.engine.labelling.file_windows import WindowOptions, log_mels_from_file
-from merkit.engine.labelling.pool_child import Child
+from merkit.engine.labelling.pool_child import Child, held_of
 from merkit.engine.labelling.worker_pool import WorkerPool
 from merkit.engine.spec import AudioSpec
 
@@ -161,6 +161,12 @@ def hung() -> str:
     return failure.reason
 
 
+def dead_share() -> str:
+    with pytest.raises(MerError) as error:
+        held_of([SimpleNamespace(exitcode=None)] * 8)
+    return str(error.value)
+
+
 def full() -> str:
     with pytest.MonkeyPatch.context() as patch:
         no_room = OSError(errno.ENOSPC, "No space left on device")
@@ -234,6 +240,7 @@ PRINTED: dict[str, Callable[[], str]] = {
     "unknown model": lambda: run(sound("a.wav"), "--model", "my_net.onnx"),
     "a GPU runs engines by TensorRT": lambda: run(sound("a.wav"), "--device", "cuda"),
     "a worker process cannot start (SIGKILL)": lambda: killed().why_no_start(),
+    "a disk or share does not answer": dead_share,
     "...: needs more packages": lambda: without("s3fs", "s3://bucket/songs", "--out", "-"),
     "--hop goes with --windows all": lambda: run("a.wav", "--hop", "5"),
     "... is no folder of labels": lambda: Path("letters").mkdir() or run("tag", "letters"),

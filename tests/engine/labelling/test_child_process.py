@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -296,6 +297,21 @@ def test_a_copy_ends_with_the_process_that_was_killed() -> None:
     while is_running(server) and time.monotonic() < until:
         time.sleep(0.05)
     assert not is_running(server)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="copies are made by fork")
+def test_a_copy_that_outlives_the_process_does_not_keep_its_reader() -> None:
+    """cron, ssh and ``| tee`` wait for the end of stdout; a child may wait for a disk that is gone."""
+    then = "import signal; os.kill(result, signal.SIGSTOP); os._exit(0)"
+    program = COPIED.format(thread=False, then=then)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    server = int([process.stdout.readline() for _ in range(2)][1])
+    try:
+        assert process.communicate(timeout=20)[0] == ""
+        assert is_running(server)
+    finally:
+        os.kill(server, signal.SIGKILL)
 
 
 def test_where_multiprocessing_has_other_names_a_new_python_starts() -> None:

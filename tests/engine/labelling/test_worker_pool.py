@@ -139,6 +139,43 @@ def test_a_hang_costs_only_the_culprit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [results[i] for i in (0, 2, 3, 4)] == [">ok:0", ">ok:2", ">ok:3", ">ok:4"]
 
 
+@pytest.fixture
+def held_by_a_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The processes whose SIGKILL waits: a read of a disk or share (FUSE) that does not answer goes on."""
+    held: list[int] = []
+    monkeypatch.setattr(pool_child._Process, "kill", lambda process: held.append(process.pid))
+    monkeypatch.setattr(pool_child, "_DEATH_S", 0.2)
+    monkeypatch.setattr(worker_pool, "_GRACE_S", 0.2)
+    yield held
+    for pid in {*held}:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("held_by_a_disk")
+def test_a_child_that_cannot_be_killed_costs_its_item_alone() -> None:
+    before = {*active_children()}
+    items = ["sleep:1000", "ok:1", "ok:2", "sleep:1000", "ok:4"]
+    results = run(items, workers=1, seconds=1)
+    lost = Failure("took longer than 1 s and was stopped (--timeout)", unreadable=True)
+    assert results == [lost, ">ok:1", ">ok:2", lost, ">ok:4"]
+    assert {*active_children()} <= before  # Python would wait for them at its end
+
+
+@pytest.mark.usefixtures("held_by_a_disk")
+def test_a_disk_that_is_gone_ends_the_run_before_it_has_taken_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool_child, "_MOST_HELD", 2)
+    results = []
+    with (
+        pytest.raises(MerError, match=r"share does not answer: 2 worker processes .* same command again"),
+        WorkerPool(behave, {"prefix": ">"}, 1, seconds=1) as pool,
+    ):
+        results.extend(pool.map(["ok:0", *["sleep:1000"] * 5]))
+    assert [position for position, _ in results] == [0, 1, 2]  # these have their rows
+
+
 def test_time_in_which_nobody_took_results_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_pool, "_GRACE_S", 1.0)
     monkeypatch.setattr(worker_pool, "_HELD_BYTES", 1)
