@@ -50,6 +50,8 @@ class RowFile:
     Args:
         path: of the file, or ``STDOUT``.
         info: what all rows have in common. Parquet says all of it, other formats the names of columns.
+        keeps: the file, if it has rows, also gets its name after a ``MerError`` that is not of writing it;
+            the error then says so.
 
     Raises:
         UsageError: another suffix.
@@ -57,8 +59,11 @@ class RowFile:
         ReaderGoneError: the reader of stdout has gone.
     """
 
-    def __init__(self, path: str | Path, info: RunInfo, disk: Disk | None = None) -> None:
+    def __init__(
+        self, path: str | Path, info: RunInfo, disk: Disk | None = None, *, keeps: bool = False
+    ) -> None:
         self.path = Path(path)
+        self._kept_after = (StoppedAtOnce, MerError) if keeps else (StoppedAtOnce,)
         self._has_rows = False
         self._target: Path | None = None  # what gets the file's rows at the end
         if str(path) == STDOUT:
@@ -78,6 +83,7 @@ class RowFile:
         # A signal must not leave a part of a row. Nobody may read stdout: it is to end that wait.
         kept = "" if self._target is None else "; rows of --out FOLDER/ would be kept"
         with self._explained(kept), nullcontext() if str(self.path) == STDOUT else signals_deferred():
+            self._has_rows = False  # of a row that fails, a part may be written
             self._writer.write(row)
             self._has_rows = True
 
@@ -103,9 +109,11 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or (self._has_rows and issubclass(kind, StoppedAtOnce)):
+        if kind is None or (self._has_rows and issubclass(kind, self._kept_after)):
             with signals_deferred(), self._explained(), self._stack:
                 self._writer.close()
+            if isinstance(error, MerError) and self._target:
+                error.args = (f"{error}; the rows until then are in {self._target}",)
             return
         with suppress(Exception):  # pyarrow's writer must be closed before its file
             self._writer.close()

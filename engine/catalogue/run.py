@@ -121,7 +121,7 @@ class CatalogueRun:
             if output.kind is Kind.FOLDER:
                 shards = stack.enter_context(ShardFolder(output.path, info, rows_a_shard=rows_a_shard))
             elif output.kind is not Kind.NOTHING:
-                self._file = stack.enter_context(RowFile(output.path, info))
+                self._file = stack.enter_context(RowFile(output.path, info, keeps=True))
             self._forgotten = Forgotten(forget, sources.songs_below)
             self._inputs = stack.enter_context(InputStore(sources))
             self.skipped, self.albums = sources.skipped, sources.albums
@@ -179,7 +179,8 @@ class CatalogueRun:
 
     def __exit__(self, *error: Any) -> None:
         is_stopped = self._stop is not None and self._stop.is_set() and self._done < self.total
-        is_whole = not is_stopped and (self._has_seen or not self.total)
+        # A share or a GPU that fails in the morning must not cost the rows of the night.
+        is_whole = not (is_stopped or isinstance(error[1], MerError)) and (self._has_seen or not self.total)
         if self._file and not is_whole:
             self.spares = self._file.spare_older(beside=self._has_seen)
             if self.spares:

@@ -215,13 +215,16 @@ def test_a_file_without_a_time(tmp_path: Path, tiny_model: Path, suffix: str) ->
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 @pytest.mark.parametrize("kind", ["write", "sync", "replace"])
-def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, rows: list[dict], suffix: str, kind: str) -> None:
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_failing_disk_leaves_the_old_file(
+    tmp_path: Path, rows: list[dict], suffix: str, kind: str, keeps: bool
+) -> None:
     target = tmp_path / f"a.{suffix}"
     target.write_text("the last run's")
     info = RunInfo(("happy", "tense", "sad", "calm"), {}, {})
 
     def run() -> None:
-        with RowFile(target, info, disk=FailingDisk(kind, 1)) as file:
+        with RowFile(target, info, disk=FailingDisk(kind, 1), keeps=keeps) as file:
             for row in rows:
                 file.write(row)
 

@@ -21,10 +21,12 @@ import soundfile
 from audio_files import noise, write_audio
 from child_processes import rest_of_output
 from fake_labels import MODEL, OPTIONS, FakeBackend
+from merkit.engine.catalogue.copied_rows import copy_rows
 from merkit.engine.catalogue.expand import Sources
 from merkit.engine.catalogue.folder_lock import FolderLock
 from merkit.engine.catalogue.run import CatalogueRun
 from merkit.engine.catalogue.shards import rows_in
+from merkit.engine.errors import DeviceError
 from merkit.engine.labelling.song_label import SongLabel
 
 MER_LABEL = [sys.executable, "-m", "merkit.engine.cli"]
@@ -222,6 +224,34 @@ def test_a_file_of_rows_whose_name_is_long(tmp_path: Path, length: int) -> None:
     with CatalogueRun(sources, MODEL, FakeBackend(), OPTIONS, str(out)) as run:
         assert len(list(run.labels())) == 1
     assert (len(out.read_text().splitlines()), run.partial) == (2, None)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("older", [False, True])
+def test_what_fails_in_the_morning_does_not_cost_the_rows_of_the_night(
+    suffix: str, older: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(4):
+        Path(f"{number}.wav").write_text("happy title")
+    out, kept = f"labels.{suffix}", Path(f"labels.partial.{suffix}" if older else f"labels.{suffix}")
+    if older:
+        with CatalogueRun(Sources(["0.wav"]), MODEL, FakeBackend(), OPTIONS, out) as run:
+            list(run.labels())
+    before = Path(out).read_bytes() if older else None
+
+    def gone(number: int) -> None:
+        if number == 2:
+            raise DeviceError("the GPU fell off the bus")
+
+    def run_until_it_is_gone() -> None:
+        with CatalogueRun(Sources(["."]), MODEL, FakeBackend(gone), OPTIONS, out) as run:
+            list(run.labels())
+
+    with pytest.raises(DeviceError, match=rf"off the bus; the rows until then are in .*{kept}$"):
+        run_until_it_is_gone()
+    assert before in (None, Path(out).read_bytes())
+    assert copy_rows(str(kept), "copy.csv", print) == 2
 
 
 @pytest.mark.parametrize("out", ["labels", "labels.jsonl"])
