@@ -70,8 +70,10 @@ def log_mels_from_songs(
     spans: dict[int, tuple[int, int]] = {}  # position in ``paths`` to the song's windows: first, end
     failed: dict[int, str] = {}
     total = 0
-    file = tempfile.TemporaryFile(prefix="mer-log-mels-")  # noqa: SIM115  (lives as long as the memmap)
-    with WorkerPool(log_mels_from_file, options, workers, options.limits.seconds) as pool:
+    with (
+        tempfile.TemporaryFile(prefix="mer-log-mels-") as file,  # the memmap keeps what it needs of it
+        WorkerPool(log_mels_from_file, options, workers, options.limits.seconds) as pool,
+    ):
         while begin < end:
             for position, result in pool.map([str(path) for path in paths[begin:end]]):
                 if isinstance(result, Failure):
@@ -81,9 +83,9 @@ def log_mels_from_songs(
                 spans[begin + position] = (total, total + len(result.log_mels))
                 total += len(result.log_mels)
             begin, end = end, min(len(paths), end + sum(position >= begin for position in failed))
-    if not total:
-        raise MerError(f"none of {len(failed)} files gives audio; {paths[0]}: {failed[0]}")
-    log_mels = np.memmap(file, np.float32, "r", shape=(total, 1, spec.n_mels, spec.frames))
+        if not total:
+            raise MerError(f"none of {len(failed)} files gives audio; {paths[0]}: {failed[0]}")
+        log_mels = np.memmap(file, np.float32, "r", shape=(total, 1, spec.n_mels, spec.frames))
     decoded = sorted(spans)
     songs = tuple(np.arange(*spans[position]) for position in decoded)
     return SongLogMels(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,23 @@ def test_spare_songs_are_decoded_in_place_of_broken_ones_only(music: Path, tmp_p
     assert log_mels_from_songs([first, broken], AUDIO, 1, 1, [torn]).paths == (first,)
     with pytest.raises(MerError, match="none of 2 files"):
         log_mels_from_songs([broken], AUDIO, 1, 1, [torn])
+
+
+def test_no_temporary_file_stays_open(music: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"nothing")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        log_mels = log_mels_from_songs([labelled_audio(music).clips[0].path], AUDIO, 1, 1).log_mels
+        gc.collect()
+        assert np.isfinite(log_mels).all()
+        del log_mels
+        with pytest.raises(MerError, match="none of 1 files"):
+            log_mels_from_songs([broken], AUDIO, 1, 1)
+        gc.collect()
+    assert not [
+        each for each in seen if "mer-log-mels-" in str(each.message) or "unclosed file" in str(each.message)
+    ]
 
 
 def test_an_archive_of_another_spec_is_refused(tmp_path: Path) -> None:
