@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from ..engine.artifact import LARGEST, SPEC_KEY, Artifact
 from ..engine.backbone_names import backbone_from_name
@@ -24,13 +23,12 @@ from ..engine.spec import AudioSpec, ModelSpec
 from ..engine.spectrogram.presets import PRESETS
 from ..engine.text.escape import storable
 from .fixed_batch import open_batch
-from .foreign_opset import converted, opset_of
+from .foreign_ends import take_our_images, without_softmax
+from .foreign_opset import converted
 from .graph_edits import free_name, rename, tensor_names
 from .song_log_mels import generated_log_mels
 
-_SOFTMAX_OF_ONE_AXIS = 13  # an opset
 _TRIED_WINDOWS, _SUM_ERROR = 16, 1e-4
-_KEEPS_VALUES = ("Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "Clip")  # of probabilities
 _LICENCE = "not stated; the network's own terms bind whoever passes it on"
 
 
@@ -98,12 +96,12 @@ def onnx_from_foreign(
 ) -> ForeignGraph:
     """A foreign graph as one of ours: images in, logits out, with its ModelSpec.
 
-    Its input must be log-mels of one channel, ``[batch, 1, mels, frames]``, its output one logit a label; a
-    softmax of them at its end is taken off. An older graph is converted to the opset that exports need; what
-    was fixed in the batch is opened.
+    Its input must be log-mels of one channel, in any order that ``take_our_images`` knows, its output one
+    logit a label; a softmax of them at its end is taken off. An older graph is converted to the opset that
+    exports need; what was fixed in the batch is opened.
 
     Args:
-        say: gets a line if a softmax was taken off.
+        say: gets a line on each of the ends that was changed.
 
     Raises:
         ArtifactError: it is no ONNX file, is refused by ``check_graph``, or takes or gives something else.
@@ -120,11 +118,13 @@ def onnx_from_foreign(
         if any(tensor.external_data for tensor in model.graph.initializer):
             raise ArtifactError(
                 "it keeps weights in other files; only single-file models are loaded: "
-                "onnx.save(onnx.load(F), G) makes one"
+                "onnx.save(onnx.load(F), G) makes one, as does external_data=False of torch.onnx.export"
             )
         check_graph(model)
-        if _without_softmax(model):
+        if without_softmax(model):
             say(f"{path.name} ends in a softmax, which is taken off: what goes into it are the logits")
+        if order := take_our_images(model, foreign.audio):
+            say(f"{path.name} takes {order}: windows are put in that order before it")
         older, model = model, converted(model)
         names, fixed_batch = _name_ends(model, foreign)
     except OSError as error:
@@ -190,52 +190,6 @@ def _audio_from_file(path: Path) -> AudioSpec:
         raise UsageError(f"{path} cannot be read: {error}") from None
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
-
-
-def _without_softmax(model: ModelProto) -> bool:
-    """Takes off a softmax over the labels at the end, since the engine makes one; whether one was there.
-
-    Between it and the output may stand what changes the shape alone, and a Clip, which goes with it.
-
-    Raises:
-        ArtifactError: the end is a sigmoid of each label.
-    """
-    graph = model.graph
-    producers = {name: node for node in graph.node for name in node.output}
-    readers = Counter(name for node in graph.node for name in node.input)
-    for output in graph.output:
-        node, clips = producers.get(output.name), []
-        while node is not None and node.op_type in _KEEPS_VALUES and node.domain in ("", "ai.onnx"):
-            if node.op_type == "Clip":
-                clips.append(node)
-            node = producers.get(node.input[0]) if readers[node.input[0]] == 1 else None
-        if node is None or node.domain not in ("", "ai.onnx"):
-            continue
-        if node.op_type == "Sigmoid":
-            raise ArtifactError(
-                "it ends in a sigmoid of each label; the logits of one softmax over all labels are needed"
-            )
-        if node.op_type == "Softmax" and _is_over_labels(model, node, output):
-            for each in (node, *clips):
-                each.op_type = "Identity"
-                del each.attribute[:], each.input[1:]
-            return True
-    return False
-
-
-def _is_over_labels(model: ModelProto, softmax: NodeProto, output: ValueInfoProto) -> bool:
-    """Whether a softmax's axis is the labels': beside it there is the batch alone."""
-    tensor = output
-    if softmax.output[0] != output.name:
-        inferred = shape_inference.infer_shapes(model).graph.value_info
-        tensor = next((value for value in inferred if value.name == softmax.output[0]), None)
-    dims = tensor.type.tensor_type.shape.dim if tensor is not None else ()
-    if len(dims) < 2:
-        return False
-    # Without the attribute it is the last axis, and before opset 13 all from the second on.
-    default = 1 if opset_of(model) < _SOFTMAX_OF_ONE_AXIS else -1
-    axis = next((each.i for each in softmax.attribute if each.name == "axis"), default) % len(dims)
-    return axis > 0 and all(dim.dim_value == 1 for i, dim in enumerate(dims) if i not in (0, axis))
 
 
 def _name_ends(model: ModelProto, foreign: Foreign) -> tuple[dict[str, str], int]:

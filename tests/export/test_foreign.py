@@ -151,7 +151,7 @@ def test_a_fixed_batch_that_cannot_be_opened_says_how_to_export(tmp_path: Path):
         model.graph.node[-1].output[0] = "y inside"
         model.graph.node.extend(nodes)
         weights = {"axis": np.array([0]), "w": np.eye(4, dtype=np.float32)[None]}
-        weights["state"] = np.zeros((1, 1, 4), np.float32)
+        weights["state"] = np.ones((1, 1, 4), np.float32)
         model.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in weights.items())
 
     with pytest.raises(
@@ -159,6 +159,39 @@ def test_a_fixed_batch_that_cannot_be_opened_says_how_to_export(tmp_path: Path):
     ) as error:
         open_source(written(tmp_path, foreign_network(change)), FOREIGN)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+def test_a_first_state_of_zeros_takes_any_batch(tmp_path: Path, expanded: bool):
+    """As of a GRU that was exported for one window or for eight, with a reshape whose second size it is."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 8
+        model.graph.node[-1].output[0] = "y inside"
+        weights = {"axis": np.array([0]), "w": np.eye(4, dtype=np.float32)[None]}
+        weights |= {"sizes": np.array([1, 8, 4]), "row": np.array([-1, 4])}
+        weights["zeros"] = np.zeros((1, 1 if expanded else 8, 4), np.float32)
+        nodes = [
+            helper.make_node("Unsqueeze", ["y inside", "axis"], ["steps"]),
+            helper.make_node("GRU", ["steps", "w3", "w3", "", "", "state"], ["each"], hidden_size=4),
+            helper.make_node("Reshape", ["each", "sizes"], ["heard"]),
+            helper.make_node("Reshape", ["heard", "row"], ["y"]),
+        ]
+        weights["w3"] = np.concatenate([weights.pop("w")] * 3, axis=1)
+        if expanded:
+            nodes.insert(0, helper.make_node("Expand", ["zeros", "state sizes"], ["state"]))
+            weights["state sizes"] = np.array([1, 8, 4])
+        else:
+            weights["state"] = weights.pop("zeros")
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in weights.items())
+
+    model = foreign_network(change)
+    images = np.random.default_rng(0).normal(0, 1, (8, 1, 32, 32)).astype(np.float32)
+    opened = open_source(written(tmp_path, model), FOREIGN).model()
+    np.testing.assert_allclose(logits(opened, images), logits(model, images), atol=1e-5)
+    np.testing.assert_allclose(logits(opened, images[:3]), logits(model, images)[:3], atol=1e-5)
 
 
 def test_a_checkpoint_of_ours_carries_its_own_spec_and_labels(tmp_path: Path):
@@ -431,6 +464,54 @@ def test_ends_that_are_no_softmax(tmp_path: Path):
     assert said == []
     with pytest.raises(ArtifactError, match="the logits of one softmax over all labels are needed"):
         open_source(written(tmp_path, foreign_network(ending_in("Sigmoid"))), FOREIGN)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "said", "opset"),
+    [
+        ([40, 32, 1], (0, 2, 3, 1), "[batch, mels, frames, 1]", 18),
+        ([40, 32], None, "[batch, mels, frames]", 18),
+        ([1, 32, 40], (0, 1, 3, 2), "[batch, 1, frames, mels]", 20),
+        ([32, 40, 1], (0, 3, 2, 1), "[batch, frames, mels, 1]", 20),
+        ([32, 40], (0, 2, 1), "[batch, frames, mels]", 20),
+        ([0, 0, 1], (0, 2, 3, 1), "[batch, mels, frames, 1]", 20),
+    ],
+)
+def test_an_image_in_another_order_is_taken(
+    tmp_path: Path, shape: list[int], axes: tuple[int, ...] | None, said: str, opset: int
+):
+    """As Keras has it, with the channel last, and as those who transpose or who add the channel inside."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.opset_import[0].version = opset
+        dims = model.graph.input[0].type.tensor_type.shape.dim
+        del dims[1:]
+        for size in shape:
+            dims.add(**({"dim_value": size} if size else {"dim_param": f"size {len(dims)}"}))
+        # Back to the order of the network: what a user's own first layers did.
+        rank = len(shape) + 1
+        back = [helper.make_node("Transpose", ["x"], ["image"], perm=inverse(axes or range(rank)))]
+        if rank == 3:
+            sizes = onnx.numpy_helper.from_array(np.array([0, 1, 40, 32]), "image sizes")
+            model.graph.initializer.append(sizes)
+            back[0].output[0] = "two"
+            back.append(helper.make_node("Reshape", ["two", "image sizes"], ["image"]))
+        model.graph.node[0].input[0] = "image"
+        nodes = [*back, *model.graph.node]
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+
+    def inverse(order: Any) -> list[int]:
+        return [int(place) for place in np.argsort(list(order))]
+
+    audio = replace(AUDIO, n_mels=40)
+    lines: list[str] = []
+    source = open_source(written(tmp_path, foreign_network(change)), Foreign(audio, LABELS), lines.append)
+    assert lines == [f"theirs.onnx takes {said}: windows are put in that order before it"]
+    images = np.random.default_rng(0).normal(0, 1, (3, 1, 40, 32)).astype(np.float32)
+    np.testing.assert_allclose(
+        logits(source.model(), images), logits(small_network(audio=audio), images), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
