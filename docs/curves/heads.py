@@ -110,8 +110,7 @@ def whitened(power: float) -> Callable[[Array], Array]:
 
 
 def smoothed(windows: Array) -> Array:
-    """Each clip blended with the ten most like it, three times ("Simplifying graph convolutional networks",
-    Wu et al., 2019)."""
+    """Each clip blended with the ten most like it, three times (Gasteiger et al., 2019)."""
     x = standardised(windows)
     z = x / np.linalg.norm(x, axis=1, keepdims=True)
     alike = z @ z.T

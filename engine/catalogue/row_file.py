@@ -50,8 +50,8 @@ class RowFile:
     Args:
         path: of the file, or ``STDOUT``.
         info: what all rows have in common. Parquet says all of it, other formats the names of columns.
-        keeps: the file, if it has rows, also gets its name after a ``MerError`` that is not of writing it;
-            the error then says so.
+        keeps: after an error that is not of writing the file, its rows go to the file ``partial``, and a
+            ``MerError`` says so.
 
     Raises:
         UsageError: another suffix.
@@ -63,7 +63,7 @@ class RowFile:
         self, path: str | Path, info: RunInfo, disk: Disk | None = None, *, keeps: bool = False
     ) -> None:
         self.path = Path(path)
-        self._kept_after = (StoppedAtOnce, MerError) if keeps else (StoppedAtOnce,)
+        self._kept_after = (StoppedAtOnce, Exception) if keeps else (StoppedAtOnce,)
         self._has_rows = False
         self._target: Path | None = None  # what gets the file's rows at the end
         if str(path) == STDOUT:
@@ -100,7 +100,7 @@ class RowFile:
 
     @property
     def partial(self) -> Path:
-        """Where rows of a stopped run go; see ``partial_of``."""
+        """Where rows of a run go that is stopped or fails; see ``partial_of``."""
         return partial_of(self.path)
 
     def __enter__(self) -> Self:
@@ -109,7 +109,10 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None or (self._has_rows and issubclass(kind, self._kept_after)):
+        is_kept = self._has_rows and isinstance(error, self._kept_after)
+        if is_kept and self._target and isinstance(error, Exception):
+            self._target = self._target.with_name(self.partial.name)
+        if kind is None or is_kept:
             with signals_deferred(), self._explained(), self._stack:
                 self._writer.close()
             if isinstance(error, MerError) and self._target:

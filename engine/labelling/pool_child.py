@@ -59,8 +59,8 @@ class Child:
     def end(self) -> None:
         """Ends the process; what it had is lost.
 
-        One that waits for a disk that does not answer ends when that answers: it is left. Python, too, would
-        wait for it.
+        A process that waits for a disk that does not answer is left: it ends when the disk answers. Python
+        would wait for it at its own end.
         """
         self.process.kill()
         self.process.join(_DEATH_S)
@@ -108,7 +108,7 @@ def held_of(killed: list[Any]) -> list[Any]:
     """Of processes that were killed, those that have not ended.
 
     Raises:
-        MerError: too many of them. Each keeps its memory, and a disk that is gone holds all that come after.
+        MerError: eight of them. Each keeps its memory, and whatever reads that disk next is held, too.
     """
     held = [process for process in killed if process.exitcode is None]
     if len(held) < _MOST_HELD:

@@ -256,7 +256,8 @@ class WorkerPool(ClosedByWith):
 
     def _bury(self, child: Child, results: ResultQueue, alone: deque[Item], why_no_start: str = "") -> None:
         """Replaces a dead child. Its items are to be tried alone; one that was alone killed it."""
-        child.process.join(_GRACE_S)  # its pipe ends before it does, and its exit code says why
+        if not why_no_start:
+            child.process.join(_GRACE_S)  # its pipe ends before it does, and its exit code says why
         self._remove(child)
         is_stopped = self._stop.is_set() or (child.was_ended() and self._stop.wait(_SIGNAL_S))
         if child.ready or is_stopped:

@@ -161,14 +161,15 @@ def check_words(session: Session) -> None:
     """Whether there is something to learn from each of the other labels.
 
     Raises:
-        UsageError: the clips that have them are labelled ones, which are no music without labels.
+        UsageError, MerError: see ``Session.words``; or the clips that have them are labelled ones, which are
+            no music without labels.
     """
     labelled = {id_or_none(clip) for clip in session.data.clips}
     for root, words in zip(session.second, session.words, strict=True):
         left = {identity: word for identity, word in words.items() if identity not in labelled}
         if session.teachers and len({*left.values()}) < 2:
             raise UsageError(
-                f"--second-head {root}: {len(words) - len(left)} of its {len(words)} clips are clips of "
-                "--data, whose other labels are not learnt, and the others have fewer than two labels: give "
+                f"--second-head {root}: {len(words) - len(left)} of its {len(words)} clips are also in "
+                "--data, where their other labels are not learnt; the rest have fewer than two labels. Give "
                 "clips that --data does not have"
             )

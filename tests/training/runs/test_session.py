@@ -387,7 +387,7 @@ def test_other_labels_of_the_labelled_clips_are_refused_before_any_is_heard(song
     second.write_text("\n".join(["path,label", *rows]))
     fields = {"teachers": (str(teacher),), "second": (second,)}
     count = len(data.clips)
-    with pytest.raises(UsageError, match=f"styles.csv: {count} of its {count} clips are clips of --data"):
+    with pytest.raises(UsageError, match=f"styles.csv: {count} of its {count} clips are also in --data"):
         _said(data, tmp_path / "cache", tmp_path / "out", **fields)
     assert not (tmp_path / "cache").exists()
 
