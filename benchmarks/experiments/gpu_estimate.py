@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import onnx
+
 from ...engine.backbone_names import BACKBONES
 from ...engine.errors import MerError
 from ...engine.spectrogram.presets import PRESETS
@@ -69,10 +71,8 @@ def costs(say: Callable[[str], None] = lambda line: None) -> list[Cost]:
     """The costs of the nine CNNs, counted in FP32 graphs that are made with random weights.
 
     Raises:
-        MerError: torch is not installed.
+        MerError: a package that makes them is not installed.
     """
-    import onnx
-
     networks = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"

@@ -96,7 +96,7 @@ class Comparison:
         }
 
     def lines(self) -> Iterator[str]:
-        """The same in a few lines, for people."""
+        """A few lines of it, for people."""
         ours = self.contenders[0]
         yield f"{self.files} songs a turn, {len(ours.seconds)} turns, {self.cores} cores"
         for one in self.contenders:

@@ -53,7 +53,8 @@ class ScenarioResult:
     """What one scenario measured.
 
     ``samples_ms`` are the raw latencies of its queries in ms, one for each batch in Offline. ``blocks`` are
-    values of equal parts of the run: median latencies in ms, in Offline images/s. All else is LoadGen's own.
+    values of equal parts of the run: median latencies in ms, in Offline images/s. Percentiles, images/s and
+    errors are LoadGen's own.
     """
 
     figures: Scenario
@@ -228,8 +229,8 @@ def _scenario_result(
         log=str(folder),
         errors=errors,
     )
-    rates = block_rates(system.sizes, system.ended_s, samples[0] / 1e3) if offline else block_values(samples)
-    return ScenarioResult(figures, samples, rates)
+    blocks = block_rates(system.sizes, system.ended_s, samples[0] / 1e3) if offline else block_values(samples)
+    return ScenarioResult(figures, samples, blocks)
 
 
 def _values_from_log(path: Path) -> tuple[dict[str, Any], list[str]]:

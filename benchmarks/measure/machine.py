@@ -99,7 +99,7 @@ def gemm_bf16_gflops(seconds: float = 1.0, threads: int = 0) -> float | None:
 
 
 def why_no_bf16() -> str | None:
-    """Why nothing is computed in bf16 here; None where it can be."""
+    """Why OpenVINO computes no bf16 here; None where it does."""
     if find_spec("openvino") is None:
         return "openvino is not installed"
     from ...engine.runtimes.openvino import has_bf16

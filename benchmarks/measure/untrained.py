@@ -1,4 +1,4 @@
-"""The nine CNNs with random weights, which are made once: only their speed means something."""
+"""The nine CNNs with random weights: only their speed means something."""
 
 from __future__ import annotations
 

@@ -23,16 +23,18 @@ def generated(spec: AudioSpec, count: int) -> Float32:
 
 
 def songs_of(bench: Bench, count: int) -> tuple[str, ...]:
-    """So many paths, of the user's songs or of generated ones."""
+    """Paths of ``count`` songs: the user's, or generated ones."""
     from ...measure.sample_songs import generated_songs, songs_from_folder
 
     if bench.songs is not None:
         return songs_from_folder(bench.songs, count)
     folder = bench.folder / "generated"
-    if folder.is_dir():
-        return songs_from_folder(folder, count)
-    folder.mkdir()
-    return generated_songs(folder, count)
+    if not folder.is_dir():
+        begun = bench.folder / "begun"  # a check that found no room leaves it
+        begun.mkdir(exist_ok=True)
+        generated_songs(begun, count)
+        begun.rename(folder)
+    return songs_from_folder(folder, count)
 
 
 def check_near(preset: str, made: Float32, expected: Float32, spec: AudioSpec) -> dict[str, Any]:

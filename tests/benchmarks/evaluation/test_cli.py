@@ -60,11 +60,7 @@ def test_what_is_wrong_is_one_line(
         (("nothing", clips), 2, "unknown model 'nothing'"),
         ((f"{model}@tpu", clips), 2, "unknown runtime 'tpu'"),
         ((model, model, clips), 2, "is named twice"),
-        (
-            ("audiocnn", clips),
-            1,
-            "others: loud, quiet; --map LABEL=OTHER makes one count as another",
-        ),
+        (("audiocnn", clips), 1, "others: loud, quiet; --map LABEL=OTHER makes one count as another"),
         ((model, clips, "--map", "loud"), 2, "'loud' is no LABEL=OTHER"),
         ((model, clips, "--map", "sad=loud"), 2, "no label is sad"),
         ((model, clips, "--map", "=loud=x"), 2, "no label is =loud"),

@@ -16,12 +16,12 @@ def test_labels_that_are_the_same_to_a_reader_are_one() -> None:
 
 
 def test_a_map_is_of_both_sides_and_applied_once() -> None:
-    words = {"net": ("romantic", "happy", "sad")}
+    words = {"net": ("romantic", "calm", "happy", "sad")}
     common = common_labels(
         words, {"romantic": 1, "happy": 1, "calm": 1}, {"romantic": "calm", "happy": "joy"}
     )
     assert common.names == ("calm", "joy", "sad")
-    assert [common.of_model(label) for label in words["net"]] == [0, 1, 2]
+    assert [common.of_model(label) for label in words["net"]] == [0, 0, 1, 2]
     assert [common.of_data(label) for label in ("romantic", "happy", "calm")] == [0, 1, 0]
     swapped = common_labels(words, {"happy": 1, "sad": 1}, {"happy": "sad", "sad": "happy"})
     assert [swapped.names[swapped.of_model(label)] for label in ("happy", "sad")] == ["sad", "happy"]

@@ -303,6 +303,7 @@ def test_the_plain_script_needs_nothing_that_reads_sound(tmp_path: Path) -> None
         "from merkit.benchmarks.experiments.gpu_checks.plan import CHECKS\n"
         "for check in CHECKS: check.place in ('with_dali', 'with_tensorrt') or check.function()\n"
         "from merkit.training.networks import backbones\nfrom merkit.export import torch_to_onnx\n"
+        "from merkit.benchmarks.measure import untrained\n"
     )
     options: dict = {"capture_output": True, "text": True, "cwd": tmp_path}
     options["env"] = {**os.environ, "PYTHONPATH": str(tmp_path)}
