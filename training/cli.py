@@ -107,7 +107,7 @@ def _train(**options: Any) -> int:
     from .networks.trained import names_trained_network, trained_network
     from .progress import TerminalProgress
     from .runs.evidence_of_run import check_recordings
-    from .runs.plan_choice import with_plan
+    from .runs.plan_choice import note_on_random_weights, with_plan
     from .runs.run_folder import check_apart, check_files, results_folder
     from .runs.session import Session, models_from_names, read_data, run_session
     from .runs.split_kinds import splits_from_choice
@@ -159,6 +159,8 @@ def _train(**options: Any) -> int:
         check_files(folder, model)
     if begun and settled and not options["plan"]:
         click.echo(for_terminal(f"plan all: {settled} is given"), err=True)
+    if note := note_on_random_weights(session):
+        click.echo(note, err=True)
     with results_folder(session.out, mode), TerminalProgress() as progress:
         if plan == "auto":
             session = with_plan(session, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,12 @@ def listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     """Label songs by listening, in a browser on this machine: one key a song.
 
     Every key is a row of the CSV, on the disk before the next song is shown; called again, it goes on where
-    it was. Then: mer-train --data heard.csv. Nobody else on the network can open the page, and it asks
-    nothing of the network.
+    it was. Then: mer-train --data heard.csv --weights accurate. Nobody else on the network can open the
+    page, and it asks nothing of the network.
     """
     from ...engine.data.cleaning import check_labels, cleaned, quoted_label
     from ...engine.data.notes import Notes
+    from ..plans import FOR_FEW_CLIPS
     from .keys import labels_from_text
     from .label_file import LabelFile
     from .queue_file import read_queue
@@ -130,7 +132,8 @@ def listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
                 click.echo(for_terminal(f"every key goes to {file} at once; Ctrl-C ends"))
                 server.serve_forever()
         done = session.state()["done"]
-        click.echo(for_terminal(f"{done} of {len(songs)} songs have a label; mer-train --data {file}"))
+        train = f"mer-train --data {shlex.quote(str(file))} --weights {FOR_FEW_CLIPS}"
+        click.echo(for_terminal(f"{done} of {len(songs)} songs have a label; {train}"))
     finally:
         table.close()
     return 0

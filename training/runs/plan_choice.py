@@ -16,7 +16,7 @@ from ..data.examples import Examples
 from ..data.splits import Split, splits_from_protocol
 from ..evaluate.predictions import Predictions, pooled
 from ..fit.trainer import DivergedError
-from ..plans import Plan
+from ..plans import FOR_FEW_CLIPS, Plan
 from .observer import NoObserver, Observer
 from .plan_check import check_session
 from .run_folder import FinishedRun
@@ -47,8 +47,7 @@ def with_plan(session: Session, observer: Observer) -> Session:
     # What there is to say, the session that is returned says when it begins itself.
     frozen = begin(dataclasses.replace(session, plan="frozen"), NoObserver())
     session = dataclasses.replace(session, mode=frozen.mode)
-    few = min(Counter(clip.label for clip in session.data.clips).values(), default=0)
-    if few < FEW:
+    if (few := _of_rarest(session)) < FEW:
         return _settled(
             frozen,
             f"frozen: the rarest label has {few} clips, and with fewer than {FEW} a linear layer over the "
@@ -69,6 +68,22 @@ def with_plan(session: Session, observer: Observer) -> Session:
     of_folds = [trial.chosen(fold) for fold in range(1, session.folds + 1)]
     last = trial.chosen(None) if session.final else of_folds[0]
     return dataclasses.replace(session, plan=last.plan, plan_note=last.plan_note, of_folds=tuple(of_folds))
+
+
+def note_on_random_weights(session: Session) -> str:
+    """What learns more where a few clips are to train a network from nothing by our recipe; "" elsewhere."""
+    protocol, few = session.protocol, _of_rarest(session)
+    is_from_nothing = (protocol.name, protocol.weights) == ("best", "none") and not session.teachers
+    if not is_from_nothing or few >= FEW:
+        return ""
+    return (
+        f"all layers are trained from random weights, and the rarest label has {few} clips: with fewer than "
+        f"{FEW} a head on a trained network reads better, and takes minutes: --weights {FOR_FEW_CLIPS}"
+    )
+
+
+def _of_rarest(session: Session) -> int:
+    return min(Counter(clip.label for clip in session.data.clips).values(), default=0)
 
 
 def _possible(session: Session, plans: Sequence[Plan], observer: Observer) -> list[Plan]:

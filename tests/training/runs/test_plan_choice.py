@@ -18,7 +18,7 @@ from merkit.training.plans import Plan
 from merkit.training.recipe import PROTOCOLS
 from merkit.training.runs import plan_choice
 from merkit.training.runs.observer import NoObserver
-from merkit.training.runs.plan_choice import inner_splits, with_plan
+from merkit.training.runs.plan_choice import inner_splits, note_on_random_weights, with_plan
 from merkit.training.runs.run_folder import METRICS, FinishedRun, prepare_folder
 from merkit.training.runs.session import read_examples, run_session
 from merkit.training.runs.settings import Session
@@ -38,6 +38,20 @@ def test_a_few_clips_get_a_head_without_a_trial(session: Session):
     assert with_plan(dataclasses.replace(session, chosen=frozenset(("loss",))), says).plan == "frozen"
     (line,) = says.lines  # what is not used is said by the session that is returned
     assert "the rarest label has 20 clips" in line
+
+
+def test_few_clips_for_random_weights_are_told_of_trained_ones(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+):
+    random = dataclasses.replace(session, protocol=PROTOCOLS["best"])
+    note = note_on_random_weights(random)
+    assert "the rarest label has 20 clips" in note
+    assert note.endswith("--weights accurate")
+    paper = dataclasses.replace(random, protocol=PROTOCOLS["icm-2020"])
+    taught = dataclasses.replace(random, teachers=("audioset",))
+    assert [note_on_random_weights(each) for each in (session, paper, taught)] == [""] * 3
+    monkeypatch.setattr(plan_choice, "FEW", 20)
+    assert note_on_random_weights(random) == ""
 
 
 @pytest.mark.parametrize(
