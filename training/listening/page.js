@@ -72,11 +72,12 @@ $("audio").addEventListener("error", async () => {
   const source = $("audio").getAttribute("src");
   if (!source) return;
   if (!source.endsWith("?decoded")) return load(shown, true);
-  let reason = "this file cannot be played: skip it";
+  let reason = "decoded, but this browser cannot play it: is there a device for sound? Then reload the page";
   let isThere = false;
   try {
     const answer = await fetch(source);
     isThere = answer.ok;
+    if (answer.status === 404) return fail(new Error(ENDED));
     if (!answer.ok) reason = (await answer.json()).error + (answer.status === 409 ? "" : ": skip it");
   } catch (error) { return fail(error); }
   if ($("audio").getAttribute("src") !== source) return; // it was skipped
@@ -86,9 +87,9 @@ $("audio").addEventListener("error", async () => {
   } else $("sound").textContent = reason;
 });
 
+const ENDED = "mer-train listen has ended: start it again, and open the address that it prints";
 function fail(error) {
-  $("error").textContent = error instanceof TypeError
-    ? "mer-train listen has ended: start it again, and open the address that it prints" : error.message;
+  $("error").textContent = error instanceof TypeError ? ENDED : error.message;
   $("error").hidden = false;
 }
 
@@ -101,6 +102,7 @@ async function ask(place, body) {
     });
     const value = answer.headers.get("Content-Type") === "application/json" ? await answer.json() : {};
     if (answer.status === 409) { busy = false; return await ask("state"); } // another tab was faster
+    if (answer.status === 404) throw new Error(ENDED); // it was started anew with the same port
     if (!answer.ok) throw new Error(value.error ?? `refused (${answer.status})`);
     $("error").hidden = true;
     if (value.finished) { $("name").textContent = "Finished. This page can be closed."; $("actions").hidden = true; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from browser import Browser, needs_chromium
 from listening import Page
 from merkit.training.listening import server
-from merkit.training.listening.sound import NotItsTurnError, Sounds
+from merkit.training.listening.sound import NotItsTurnError, Sound, Sounds
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 Serve = Callable[..., Page]
@@ -126,3 +127,31 @@ def test_a_server_that_has_ended_is_not_a_bad_file(
     tab.wait(f"!{_ERROR}.hidden")
     assert "has ended" in tab.run(f"{_ERROR}.textContent")
     assert "skip it" not in tab.run(f"{_SOUND}.textContent")
+
+
+def test_a_tab_of_a_server_that_was_started_anew_says_so(serve: Serve, tab: Browser):
+    page = serve("a.wav")  # the same port, as over SSH, with another token
+    _open(tab, page)
+    page.server.token = "another"
+    tab.run("new Promise((done) => setTimeout(done, 350))")
+    tab.press("1", "Digit1")
+    tab.wait(f"{_ERROR}.textContent.includes('has ended')")
+    tab.run("load(0, true)")
+    tab.wait(f"!{_SOUND}.textContent || {_ERROR}.textContent.includes('has ended')")
+    assert "skip it" not in tab.run(f"{_SOUND}.textContent")
+
+
+def test_sound_that_was_decoded_is_not_called_bad(
+    serve: Serve, tab: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A browser without a device for sound refuses every song; to skip them all helps nobody."""
+    (tmp_path / "refused").write_bytes(b"nonsense" * 1_000)  # what it plays of any file
+
+    def refused(*_: Any) -> Sound:
+        return Sound(os.open(tmp_path / "refused", os.O_RDONLY), 8_000, "audio/wav")
+
+    page = serve("a.wav")
+    monkeypatch.setattr(Sounds, "open", refused)
+    _open(tab, page)
+    tab.wait(f"{_SOUND}.textContent.includes('is there a device for sound?')")
+    assert "skip" not in tab.run(f"{_SOUND}.textContent")
