@@ -15,7 +15,7 @@ from ..data.examples import Examples
 from ..data.recording_facts import FACTS, FACTS_VERSION, recording_facts
 from ..data.splits import Split, hash_of_lines, splits_from_protocol
 from ..embeddings.head import fit_head, logits_from_head
-from ..evaluate.figure_grids import Matrix, curve_grid_png, matrix_grid_png
+from ..evaluate.figures import Matrix, curve_grid_png, matrix_grid_png
 from ..evaluate.metrics_report import metrics_from_predictions, write_json
 from ..evaluate.predictions import Predictions, fit_temperature, pooled, predictions_from_logits
 from ..names import name_of

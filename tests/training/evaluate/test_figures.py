@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from matplotlib.axes import Axes
-from merkit.training.evaluate.figures import confusion_png, curves_png
+from merkit.engine.outputs.marks import is_picture
+from merkit.training.evaluate.figures import confusion_png, curves_png, matrix_grid_png
 from merkit.training.fit.trainer import Epoch
 
 _NAN = float("nan")
@@ -53,3 +54,9 @@ def test_long_labels_leave_room_for_the_matrix(tmp_path: Path, monkeypatch: pyte
         warnings.simplefilter("error")
         confusion_png([[1, 0], [0, 1]], ["sad", "word " * 36], tmp_path / "confusion.png", "title")
     assert names == ["sad", f"{'word ' * 7}word…"]
+
+
+def test_a_grid_is_known_as_ours_again(tmp_path: Path):
+    matrices = {"net": {"random": ([[1, 0], [0, 1]], ("calm", "tense"))}, "other": {}}
+    matrix_grid_png(matrices, ["random", "artist"], tmp_path / "grid.png")
+    assert is_picture(tmp_path / "grid.png")

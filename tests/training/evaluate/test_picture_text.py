@@ -11,8 +11,7 @@ import pytest
 from merkit.engine.outputs import plot
 from merkit.training.curves.report import curves_png
 from merkit.training.evaluate import picture_text
-from merkit.training.evaluate.figure_grids import matrix_grid_png
-from merkit.training.evaluate.figures import confusion_png
+from merkit.training.evaluate.figures import confusion_png, matrix_grid_png
 from merkit.training.evaluate.picture_text import plain_text
 
 
