@@ -49,11 +49,11 @@ def queue(labels_place: Path, **options: Any) -> int:
     model is unsure of, and that sound unlike each other and unlike what has a label. Paths of its rows are
     looked for as the rows write them, from this folder.
     """
-    from .keys import labels_from_text
     from .label_file import labelled_paths
     from .label_rows import songs_from_labels
     from .next_songs import Hearing, next_songs
     from .queue_file import check_queue_file, write_queue
+    from .session import labels_from_text
 
     names = labels_from_text(options["labels"]) if options["labels"] else None
     inputs = (labels_place, options["labelled"])
@@ -97,11 +97,10 @@ def listen(queue_file: Path, labels: str, file: Path, port: int) -> int:
     from ...engine.data.cleaning import check_labels, cleaned, quoted_label
     from ...engine.data.notes import Notes
     from ..plans import FOR_FEW_CLIPS
-    from .keys import labels_from_text
     from .label_file import LabelFile
     from .queue_file import read_queue
     from .server import ListeningServer
-    from .session import Session
+    from .session import Session, labels_from_text
     from .sound import Sounds
 
     names = labels_from_text(labels)

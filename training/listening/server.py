@@ -18,8 +18,7 @@ from typing import Any
 from ...engine.errors import AudioError, MerError
 from ...engine.strict_json import json_from_text
 from ...engine.text.escape import for_terminal
-from .keys import KEYS
-from .session import Session, StaleError
+from .session import KEYS, Session, StaleError
 from .sound import NotItsTurnError, Sounds
 
 _HOST = "127.0.0.1"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UsageError
 from merkit.training.listening.label_file import LabelFile
 from merkit.training.listening.queue_file import QueuedSong
-from merkit.training.listening.session import Session, StaleError
+from merkit.training.listening.session import Session, StaleError, labels_from_text
 
 
 @pytest.fixture
@@ -133,3 +134,12 @@ def test_what_is_not_there_is_refused(table: LabelFile, number: int, label: str)
     with pytest.raises(MerError):
         _session(table).label(number, label)
     assert _lines(table) == []
+
+
+def test_labels_of_an_option():
+    assert labels_from_text(" शांत , very  sad,C") == ("शांत", "very sad", "C")
+    assert labels_from_text(unicodedata.normalize("NFD", "gl\xe9,sad")) == ("gl\xe9", "sad")
+    assert labels_from_text('"happy,  ""very""",tense') == ('happy, "very"', "tense")
+    for text in ("", "a", "a,", "a,A", "=a,b", "a\x1b,b", ",".join(map(str, range(34)))):
+        with pytest.raises(UsageError):
+            labels_from_text(text)
