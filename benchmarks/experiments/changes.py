@@ -100,10 +100,8 @@ def _filtered(sound: Sound, gains: np.ndarray) -> Float32:
     return np.fft.irfft(np.fft.rfft(sound.samples) * gains, len(sound.samples)).astype(np.float32)
 
 
-def _codec(
-    sound: Sound, rng: np.random.Generator, encoder: str, container: str, bits_a_second: int
-) -> Float32:
-    return through_codec(sound.samples, sound.rate, encoder, container, bits_a_second)
+def _codec(sound: Sound, rng: np.random.Generator, encoder: str, bits_a_second: int) -> Float32:
+    return through_codec(sound.samples, sound.rate, encoder, bits_a_second)
 
 
 def _noise(sound: Sound, rng: np.random.Generator, decibels: float) -> Float32:
@@ -151,13 +149,13 @@ _CHANGES = (
     Change(
         "opus16",
         "Opus at 16 kbit/s, mono",
-        partial(_codec, encoder="libopus", container="ogg", bits_a_second=16_000),
+        partial(_codec, encoder="libopus", bits_a_second=16_000),
         "libopus",
     ),
     Change(
         "mp3-32",
         "MP3 at 32 kbit/s, mono",
-        partial(_codec, encoder="libmp3lame", container="mp3", bits_a_second=32_000),
+        partial(_codec, encoder="libmp3lame", bits_a_second=32_000),
         "libmp3lame",
     ),
     Change("noise25", "white noise 25 dB below", partial(_noise, decibels=25)),

@@ -14,17 +14,17 @@ from ...engine.arrays import Float32
 from ...engine.errors import MerError
 
 FEW_BITS = (
-    ("libopus", "ogg", 12_000),
-    ("libopus", "ogg", 16_000),
-    ("libopus", "ogg", 24_000),
-    ("libmp3lame", "mp3", 32_000),
-    ("libmp3lame", "mp3", 48_000),
+    ("libopus", 12_000),
+    ("libopus", 16_000),
+    ("libopus", 24_000),
+    ("libmp3lame", 32_000),
+    ("libmp3lame", 48_000),
 )
-"""Encoders, their containers and bit rates, at which mono music is heard to be coded."""
+"""Encoders and bit rates at which mono music is heard to be coded."""
 
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _OPUS_RATE = 48_000
-_FORMATS = {"libopus": "flt", "libmp3lame": "fltp"}
+_FORMATS = {"libopus": ("ogg", "flt"), "libmp3lame": ("mp3", "fltp")}  # of the file and of samples
 
 
 def check_encoders(names: Iterable[str]) -> None:
@@ -38,27 +38,25 @@ def check_encoders(names: Iterable[str]) -> None:
         raise MerError(f"this PyAV has no encoder {', '.join(missing)}: leave out what needs it")
 
 
-def through_codec(samples: Float32, rate: int, encoder: str, container: str, bits_a_second: int) -> Float32:
+def through_codec(samples: Float32, rate: int, encoder: str, bits_a_second: int) -> Float32:
     """Encodes mono samples and decodes them again: float32 ``[samples]`` at the same rate.
 
     What the encoder puts before the sound and after it is left out, as players do by the container's header.
 
     Args:
         encoder: "libopus" or "libmp3lame".
-        container: FFmpeg's name of the format that holds it.
     """
     known = _OPUS_RATE if encoder == "libopus" else rate if rate in _MP3_RATES else 44_100
     file = io.BytesIO()
-    _encode(_resampled(samples, rate, known), known, file, encoder, container, bits_a_second)
+    _encode(_resampled(samples, rate, known), known, file, encoder, bits_a_second)
     file.seek(0)
     return _resampled(_decode(file), known, rate)[: len(samples)]
 
 
-def _encode(
-    samples: Float32, rate: int, file: io.BytesIO, encoder: str, container: str, bits_a_second: int
-) -> None:
+def _encode(samples: Float32, rate: int, file: io.BytesIO, encoder: str, bits_a_second: int) -> None:
+    container, kind = _FORMATS[encoder]
     with av.open(file, "w", format=container) as output:
-        options: dict[str, Any] = {"layout": "mono", "format": _FORMATS[encoder], "bit_rate": bits_a_second}
+        options: dict[str, Any] = {"layout": "mono", "format": kind, "bit_rate": bits_a_second}
         stream: Any = output.add_stream(encoder, rate=rate, **options)  # of which PyAV's types say "video"
         for start in range(0, len(samples), rate):
             block = np.ascontiguousarray(samples[None, start : start + rate])

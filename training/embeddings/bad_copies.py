@@ -53,7 +53,7 @@ def shifts_of_bad_copies(
         MerError: the cache cannot be written, or PyAV has not the encoders.
     """
     if recipe.codec:
-        check_encoders(encoder for encoder, _, _ in FEW_BITS)
+        check_encoders(encoder for encoder, _ in FEW_BITS)
     made_by = hashlib.sha256(repr((_VERSION, _COPIES, recipe.flaws)).encode()).hexdigest()
     folder = (cache or embeddings_home()) / f"{ears.key[:16]}-{recipe.eval_windows}-bad-{made_by[:8]}"
     shifts = []
@@ -87,12 +87,12 @@ def _windows_and_coded(
 
     Where labelling hears other windows in the coded sound (silence that is none there), no codec is heard.
     """
-    encoder, container, bits_a_second = FEW_BITS[rng.integers(len(FEW_BITS))]
+    encoder, bits_a_second = FEW_BITS[rng.integers(len(FEW_BITS))]
     options = WindowOptions(before_standardising(spec), count)
     try:
         with closing(open_decoder(clip.path, Budget(Limits()))) as decoder:
             samples, rate = samples_at_own_rate(decoder), decoder.sample_rate
-        coded = through_codec(samples, rate, encoder, container, bits_a_second)
+        coded = through_codec(samples, rate, encoder, bits_a_second)
         coded = np.pad(coded, (0, len(samples) - len(coded)))
         pair = [log_mels_from_decoder(SampleDecoder(each, rate), options) for each in (samples, coded)]
     except AudioError:
