@@ -26,6 +26,7 @@ from .options import (
     folder_options,
     recipe_options,
     root_from_options,
+    session_fields,
     teacher_options,
 )
 from .table_command import table
@@ -140,20 +141,14 @@ def _train(**options: Any) -> int:
         protocol,
         out,
         splits_from_choice(options["split"], protocol, data),
-        options["folds"] or 0,
-        options["final"],
-        mode,
-        options["cache"],
-        options["workers"],
-        options["export"],
-        options["licence"],
-        chosen_fields(options),
-        options["teachers"],
-        options["unlabelled"],
-        "frozen" if plan == "auto" else plan,
-        options["non_music"],
-        second=options["second"],
-        group_by=options["group_by"],
+        folds=options["folds"] or 0,
+        final=options["final"],
+        mode=mode,
+        export=options["export"],
+        chosen=chosen_fields(options),
+        plan="frozen" if plan == "auto" else plan,
+        non_music=options["non_music"],
+        **session_fields(options),
     )
     for folder, model in session.folders.items():
         check_files(folder, model)

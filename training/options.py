@@ -225,3 +225,9 @@ def chosen_fields(options: dict[str, Any]) -> frozenset[str]:
     preset = fields(AudioSpec) if options.get("preset") else ()
     names |= {f"audio.{field.name}" for field in preset}
     return frozenset(names | {field for field, option in named.items() if options.get(option) is not None})
+
+
+def session_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a ``Session`` that are options as they stand."""
+    names = ("cache", "workers", "licence", "teachers", "unlabelled", "second", "group_by")
+    return {name: options[name] for name in names}

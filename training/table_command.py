@@ -25,6 +25,7 @@ from .options import (
     chosen_fields,
     data_options,
     root_from_options,
+    session_fields,
     teacher_options,
 )
 from .recipe import PROTOCOLS
@@ -188,15 +189,9 @@ def _exported(root: Path, data: LabelledAudio, runs: Path, options: dict[str, An
         protocol,
         runs,
         splits_from_choice(None, protocol, data),
-        cache=options["cache"],
-        workers=options["workers"],
-        licence=options["licence"],
-        chosen=chosen_fields({**options, "epochs": epochs[0]}),
         mode="resume",
-        teachers=options["teachers"],
-        unlabelled=options["unlabelled"],
-        second=options["second"],
-        group_by=options["group_by"],
+        chosen=chosen_fields({**options, "epochs": epochs[0]}),
+        **session_fields(options),
     )
     plan = TablePlan(
         session,
