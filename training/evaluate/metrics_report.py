@@ -122,7 +122,7 @@ def card_from_spec(spec: ModelSpec) -> str:
 
 def _description(spec: ModelSpec) -> list[str]:
     provenance = spec.provenance
-    data, notice = provenance["data"], provenance.get("notice")
+    data, notice, choice = provenance["data"], provenance.get("notice"), provenance.get("plan_choice")
     labels = ", ".join(map(quoted_label, spec.labels))
     counts = ", ".join(f"{quoted_label(label)} {count}" for label, count in data["labels"].items())
     tags = f" Learnt beside the labels: {', '.join(data['tags'])}." if data.get("tags") else ""
@@ -136,18 +136,13 @@ def _description(spec: ModelSpec) -> list[str]:
         *_left_out(data),
         _split(provenance),
         f"- **Weights to begin with**: {provenance['weights']}{_pretrained(provenance)}.",
-        *_plan(provenance),
+        *([f"- **What of them is trained**: plan {for_markdown(choice)}."] if choice else []),
         *_teachers(provenance),
         *_recipe(provenance),
         f"- **Licence**: {for_markdown(provenance['licence'])}",
         *([f"- **Notice**: {for_markdown(' '.join(notice.split()))}"] if notice else []),
         *_evidence(provenance.get("evidence"), data.get("grouped_by") in ("clip", "recording")),
     ]
-
-
-def _plan(provenance: Mapping[str, Any]) -> list[str]:
-    choice = provenance.get("plan_choice")
-    return [f"- **What of them is trained**: plan {for_markdown(choice)}."] if choice else []
 
 
 def _evidence(facts: Mapping[str, Any] | None, alone: bool) -> list[str]:

@@ -74,7 +74,13 @@ def train(
     """
     training = _Training(network, data, recipe)
     if state_file and state_file.exists():
-        training.restore(_state_of(state_file, key))
+        state = read_state(state_file)
+        if state["key"] != key:
+            raise MerError(
+                f"{state_file} is of another training (other data, split, recipe, network or weights); "
+                "remove it"
+            )
+        training.restore(state)
     while not training.finished:
         row = training.run_epoch()
         if state_file:
@@ -263,12 +269,3 @@ def read_state(path: Path, mmap: bool = False) -> dict[str, Any]:
     except Exception:  # of any type: a damaged file's bytes say anything
         pass
     raise MerError(f"{path} is damaged or not a state of mer-train; remove it, or overwrite the training")
-
-
-def _state_of(path: Path, key: str) -> dict[str, Any]:
-    state = read_state(path)
-    if state["key"] != key:
-        raise MerError(
-            f"{path} is of another training (other data, split, recipe, network or weights); remove it"
-        )
-    return state

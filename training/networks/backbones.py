@@ -112,11 +112,11 @@ def build_backbone(name: str, classes: int, weights: str = "none", extra_head: b
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.1
-    _replace(network, family.stem, one_channel_stem(_get(network, family.stem)))
+    network.set_submodule(family.stem, one_channel_stem(_get(network, family.stem)))
     if extra_head:
         return ExtraHead(network, classes)
     if classes != 1_000:
-        _replace(network, family.head, _head(_get(network, family.head), classes))
+        network.set_submodule(family.head, _head(_get(network, family.head), classes))
     return network
 
 
@@ -173,7 +173,7 @@ def _other(name: str) -> Backbone:
 def new_outputs(network: nn.Module, name: str, classes: int) -> None:
     """Gives the network, in place, heads of ``classes`` outputs with random weights."""
     for path in head_paths(network, name):
-        _replace(network, path, _head(_get(network, path), classes))
+        network.set_submodule(path, _head(_get(network, path), classes))
 
 
 def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
@@ -185,7 +185,7 @@ def keep_outputs(network: nn.Module, name: str, classes: int) -> nn.Module:
         old = _get(network, path)
         new = _head(old, classes).to(old.weight.device)
         new.load_state_dict({key: tensor[:classes] for key, tensor in old.state_dict().items()})
-        _replace(network, path, new)
+        network.set_submodule(path, new)
     return network
 
 
@@ -214,7 +214,7 @@ def _of_music(name: str, classes: int, weights: str, extra_head: bool) -> nn.Mod
         return ExtraHead(network, classes, tags)
     (head,) = _OURS[name].heads
     if _get(network, head).out_features != classes:
-        _replace(network, head, _head(_get(network, head), classes))
+        network.set_submodule(head, _head(_get(network, head), classes))
     return network
 
 
@@ -264,7 +264,3 @@ def _state_dict(family: _Family, name: str, weights: str) -> Mapping[str, torch.
 
 def _get(network: nn.Module, path: str) -> Any:
     return network.get_submodule(path)
-
-
-def _replace(network: nn.Module, path: str, module: nn.Module) -> None:
-    network.set_submodule(path, module)

@@ -147,10 +147,8 @@ def checkpoint_in(folder: Path) -> Path:
 
 
 def _trained(network: nn.Module, spec: ModelSpec) -> TrainedNetwork:
-    return TrainedNetwork(
-        *(spec.backbone, network, spec.audio, spec.labels, str(spec.provenance.get("notice", ""))),
-        spec.provenance,
-    )
+    notice = str(spec.provenance.get("notice", ""))
+    return TrainedNetwork(spec.backbone, network, spec.audio, spec.labels, notice, spec.provenance)
 
 
 def _carries_spec(path: Path) -> bool:

@@ -58,7 +58,8 @@ def state_dict_from_file(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, of several lines, about old and odd pickles
-            content = _content(path)
+            is_safe = path.suffix.lower() == ".safetensors"
+            content: Any = load_file(path) if is_safe else torch.load(path, "cpu", weights_only=True)
     except UnpicklingError:
         raise MerError(
             f"{path} is not a plain state dict, and pickles are not loaded: "
@@ -106,12 +107,6 @@ def not_finite(state: Mapping[str, Tensor]) -> str:
     """That weights are no numbers, and which; "" if all are."""
     broken = [key for key, tensor in state.items() if not torch.isfinite(tensor.float()).all()]
     return f"the weights hold NaN or infinity, in {broken[0]}{_more(broken)}" if broken else ""
-
-
-def _content(path: Path) -> Any:
-    if path.suffix.lower() == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _unwrapped(content: Any, path: Path) -> Mapping[str, Tensor]:

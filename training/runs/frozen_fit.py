@@ -47,9 +47,10 @@ class FrozenFit:
     @property
     def provenance(self) -> dict[str, Any]:
         """What the network says of how it was made, and what reading it back needs."""
+        macro_f1 = self.head.macro_f1 and round(self.head.macro_f1, 4)
         return {
             FROZEN_KEY: frozen_facts(self.network.embedding),
-            "head": {"inverse_penalty": self.head.strength, "inner_macro_f1": _rounded(self.head.macro_f1)},
+            "head": {"inverse_penalty": self.head.strength, "inner_macro_f1": macro_f1},
         }
 
 
@@ -116,7 +117,3 @@ def _shifts(ears: Ears, job: Job, examples: Examples, split: Split, observer: Ob
         if clips
         for shift in shifts_of_bad_copies(ears, clips, windows, recipe, folder, observer.cached(len(clips)))
     ]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -42,12 +42,9 @@ def write_section(file: Path, name: str, lines: Sequence[str]) -> None:
 
 def this_machine() -> str:
     """The cores that may be used and the processor's name, for a line under figures of time."""
-    return f"{usable_cores()} cores of {_processor()}"
-
-
-def _processor() -> str:
     try:
         name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
     except OSError:
         name = None
-    return name.group(1) if name else platform.processor() or platform.machine()
+    processor = name.group(1) if name else platform.processor() or platform.machine()
+    return f"{usable_cores()} cores of {processor}"
