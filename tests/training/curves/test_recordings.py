@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -62,31 +61,6 @@ def test_other_data_touches_equal_clips_near_copies_and_their_groups(
     first, second, third = touched[1]
     assert first == second == {"someone", "clip:1.wav"}
     assert third.isdisjoint(clip.group for clip in mine.clips)  # another file, in another data set
-
-
-def test_other_data_touches_the_groups_of_all_artists_that_it_names(cache: Path, tmp_path: Path):
-    def by(folder: str, name: str, seed: int, group: str, *artists: str) -> Clip:
-        clip = _clip(tmp_path / folder, name, seed, group)
-        return dataclasses.replace(clip, artists=artists)
-
-    mine = _data(by("mine", "0.wav", 0, "Ann; Bob", "ann", "bob"), by("mine", "1.wav", 1, "Cid", "cid"))
-    both = by("other", "2.wav", 5, "Bob; Cid", "bob", "cid")
-    others = [_data(both, by("other", "3.wav", 6, "Dan; Eve", "dan", "eve"))]
-    _, touched, _ = apart_by_recording(mine, others, cache, workers=1)
-    assert touched == [(frozenset(["Bob; Cid", "Ann; Bob", "Cid"]), frozenset(["Dan; Eve"]))]
-
-
-def test_artists_are_apart_whatever_groups_are(cache: Path, tmp_path: Path):
-    """The curve's clips are grouped by source, the others by artist: their table has no sources."""
-
-    def by(folder: str, name: str, seed: int, group: str, artist: str) -> Clip:
-        clip = _clip(tmp_path / folder, name, seed, group)
-        return dataclasses.replace(clip, artists=(artist,), by_artist=folder == "other")
-
-    mine = _data(by("mine", "0.wav", 0, "s1", "ann"), by("mine", "1.wav", 1, "s2", "bob"))
-    others = [_data(by("other", "2.wav", 5, "Bob", "bob"), by("other", "3.wav", 6, "Cid", "cid"))]
-    _, touched, _ = apart_by_recording(mine, others, cache, workers=1)
-    assert touched == [(frozenset(["s2"]), frozenset(["Cid"]))]
 
 
 def test_artists_are_those_of_the_joined_groups(cache: Path, tmp_path: Path):

@@ -22,11 +22,6 @@ def test_a_row_a_size():
     ]
 
 
-def test_a_picture(tmp_path: Path):
-    curves_png(_CURVES, tmp_path / "curves.png", "data", "clips a label")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_long_names_are_drawn_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     drawn = []
     save = Figure.savefig

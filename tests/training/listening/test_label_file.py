@@ -47,13 +47,6 @@ def test_a_file_elsewhere_is_named_by_its_whole_path(file: Path, tmp_path_factor
     assert [clip.path for clip in labelled_audio(file).clips] == [other / "a.wav", other / "b.wav"]
 
 
-def test_a_row_is_whole_in_the_file_when_add_returns(file: Path):
-    table = LabelFile(file)
-    table.add(str(file.parent / "a.mp3"), "calm", "A")
-    assert file.read_text() == "path,label,artist\na.mp3,calm,A\n"
-    table.close()
-
-
 def test_goes_on_with_the_rows_of_before(file: Path):
     _added(file, ("a.mp3", "calm", ""))
     _added(file, ("b.mp3", "sad", ""))
@@ -148,14 +141,6 @@ def test_a_name_that_is_not_utf_8_is_refused(file: Path):
     table.add(str(file.parent / "b.mp3"), "sad", "Beyonc\udce9")
     assert file.read_text() == "path,label,artist\nb.mp3,sad,Beyonc\\xe9\n"
     table.close()
-
-
-def test_a_second_process_is_refused(file: Path):
-    table = LabelFile(file)
-    with pytest.raises(MerError, match="in use by another"):
-        LabelFile(file)
-    table.close()
-    LabelFile(file).close()
 
 
 def test_what_another_program_saves_meanwhile_is_read(file: Path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import urllib.error
-from pathlib import Path
 
 import pytest
 import torch
@@ -60,17 +59,12 @@ def test_the_first_outputs_are_kept_as_they_are(name: str, extra_head: bool):
     torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_an_unknown_name_lists_the_known():
-    with pytest.raises(UsageError, match=r"unknown backbone 'resnet9'; known: alexnet.*audiocnn, musicnn"):
-        build_backbone("resnet9", 2)
-
-
 def test_batchnorm_settles_within_a_few_hundred_clips():
     network = build_backbone("mobilenetv3", 2)
     assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
 
 
-def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch):
     def offline(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network")
 
@@ -80,8 +74,6 @@ def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         MerError, match=r"cannot be fetched .* https://download.*the file in place of imagenet"
     ):
         build_backbone("squeezenet", 2, "imagenet")
-    with pytest.raises(UsageError, match="no such file; give a file, a training"):
-        build_backbone("squeezenet", 2, str(tmp_path / "nothing.pth"))
     with pytest.raises(UsageError, match="audiocnn has no published weights"):
         build_backbone("audiocnn", 2, "imagenet")
 
