@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from merkit.engine.errors import MerError
+from merkit.engine.errors import MerError, UnreadableError
 from merkit.engine.labelling.worker_pool import Failure
 
 
@@ -30,6 +30,9 @@ def pool_here(on_item: Callable[[Any], None] = lambda item: None) -> type:
                 try:
                     yield number, self.function(item, self.options)
                 except MerError as error:
-                    yield number, Failure(str(error))
+                    yield number, Failure(str(error), isinstance(error, UnreadableError))
+
+        def close(self) -> None:
+            pass
 
     return Pool

@@ -45,6 +45,20 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """Method, start and folder of each curve of trainings; nothing is trained."""
+    calls: list[tuple[str, str, str]] = []
+
+    def session(method: str, start: str, audio: object, name: str, out: Path) -> Session:
+        calls.append((method, start, out.name))
+        return Session(audio, name, (start,), PROTOCOLS["best"], out)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainings, "session_from_method", session)
+    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: ([Point(2, (0.25, 0.5))], 0))
+    return calls
+
+
 def _run(data: Path, *arguments: object) -> Result:
     options = ["--data", data / "clips.csv", "--weights", "x/good", *arguments]
     return CliRunner().invoke(main, ["curve", *map(str, options)])
@@ -77,22 +91,14 @@ def test_embeddings_lie_where_those_of_a_training_do(data: Path, monkeypatch: py
     assert places == [data / "cache/embeddings"]
 
 
-def test_networks_of_one_name_have_a_curve_each(data: Path, monkeypatch: pytest.MonkeyPatch):
-    begun = []
-
-    def session(method: str, start: str, audio: object, name: str, out: Path) -> Session:
-        begun.append((start, out.name))
-        return Session(audio, name, ("audiocnn",), PROTOCOLS["best"], out)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trainings, "session_from_method", session)
-    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: ([Point(2, (0.25, 0.5))], 0))
+def test_networks_of_one_name_have_a_curve_each(data: Path, begun: list[tuple[str, str, str]]):
     methods = ["--method", "frozen", "--method", "fine-tune"]
     result = _run(data, "--weights", "y/good", "--weights", "bad", *methods, "--clips", "2", "--draws", 2)
     assert result.stdout.splitlines()[0] == (
         "| clips a label | x/good | y/good | bad | together | x/good, fine-tune | y/good, fine-tune "
         "| bad, fine-tune |"
     )
-    assert begun == [
+    assert [call[1:] for call in begun] == [
         ("x/good", "fine-tune-good"), ("y/good", "fine-tune-good-2"), ("bad", "fine-tune-bad"),
     ]  # fmt: skip
 
@@ -127,15 +133,7 @@ def test_other_data_is_grouped_as_the_curve_s_where_it_can_be(data: Path, monkey
     assert [beside.groups for (beside,) in tables] == [("Cid", "Dan")] * 2
 
 
-def test_a_curve_for_each_method(data: Path, monkeypatch: pytest.MonkeyPatch):
-    begun = []
-
-    def session(method: str, start: str, audio: object, name: str, out: Path) -> Session:
-        begun.append((method, start, out.name))
-        return Session(audio, name, (start,), PROTOCOLS["best"], out)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trainings, "session_from_method", session)
-    monkeypatch.setattr(trainings, "curve_by_training", lambda *_: ([Point(2, (0.25, 0.5))], 0))
+def test_a_curve_for_each_method(data: Path, begun: list[tuple[str, str, str]]):
     methods = ["--method", "frozen", "--method", "fine-tune", "--method", "scratch"]
     result = _run(data, *methods, "--model", "resnet18", "--clips", "2", "--draws", 2)
     head, _, two = result.stdout.splitlines()
@@ -145,14 +143,11 @@ def test_a_curve_for_each_method(data: Path, monkeypatch: pytest.MonkeyPatch):
     assert "x/good heard others" in result.stderr
 
 
+@pytest.mark.usefixtures("begun")
 @pytest.mark.parametrize(("lost", "code"), [(0, 0), (1, 4)])
 def test_a_curve_of_trainings_says_what_its_weights_and_its_clips_are(
     data: Path, monkeypatch: pytest.MonkeyPatch, lost: int, code: int
 ):
-    def session(method: str, start: str, audio: object, name: str, out: Path) -> Session:
-        return Session(audio, name, ("audiocnn",), PROTOCOLS["best"], out)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(trainings, "session_from_method", session)
     monkeypatch.setattr(trainings, "curve_by_training", lambda *_: ([Point(2, (0.25, 0.5))], lost))
     result = _run(data, "--method", "fine-tune", "--clips", "2", "--draws", 2)
     assert result.exit_code == code, result.output

@@ -7,7 +7,6 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import numpy as np
 import pytest
 import soundfile
 from audio_files import chirp, write_audio
-from merkit.engine.errors import AudioError, UnreadableError
-from merkit.engine.labelling.worker_pool import Failure
+from merkit.engine.errors import AudioError
 from merkit.training.listening import sound
 from merkit.training.listening.sound import NotItsTurnError, Sounds
+from pool_here import pool_here
 
 
 def _bytes(sounds: Sounds, number: int, decoded: bool = False) -> tuple[str, bytes]:
@@ -52,27 +51,10 @@ def test_other_formats_and_what_a_browser_fails_at_become_a_wav(tmp_path: Path):
             assert np.abs(heard - samples).max() < 1e-3
 
 
-class _HerePool:
-    """A pool whose work is done in this process, where the test can limit what files hold."""
-
-    def __init__(self, function: Callable[[Any, None], None], *_: object, **__: object) -> None:
-        self._function = function
-
-    def map(self, items: list[Any]) -> Iterator[tuple[int, Failure | None]]:
-        for number, item in enumerate(items):
-            try:
-                yield number, self._function(item, None)
-            except AudioError as error:
-                yield number, Failure(str(error), isinstance(error, UnreadableError))
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("room", [0, 20, 50_000])
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int):
     path = write_audio(tmp_path / "a.aiff", chirp(3.0, 22_050), 22_050)
-    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "WorkerPool", pool_here())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Sounds([str(path)]) as sounds:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
@@ -92,7 +74,7 @@ def test_what_cannot_be_decoded_is_decoded_once(tmp_path: Path, monkeypatch: pyt
         tries.append(job)
         raise AudioError("not an audio file")
 
-    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "WorkerPool", pool_here())
     monkeypatch.setattr(sound, "_write_wav", write_wav)
     with Sounds([str(tmp_path / "a.wma")]) as sounds:
         for decoded in (False, True, True):
@@ -110,7 +92,7 @@ def test_what_took_too_long_is_tried_again(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(time, "monotonic", lambda: late)
         raise AudioError("decoding took longer than 300 s (--timeout)")
 
-    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "WorkerPool", pool_here())
     monkeypatch.setattr(sound, "_write_wav", lambda *job: (slow if not tries else real)(*job))
     tries: list[int] = []
     with Sounds([str(path)]) as sounds:
@@ -132,7 +114,7 @@ def test_what_was_skipped_before_its_turn_is_not_decoded(tmp_path: Path, monkeyp
         go.wait(60)
         real(job, options)
 
-    monkeypatch.setattr(sound, "WorkerPool", _HerePool)
+    monkeypatch.setattr(sound, "WorkerPool", pool_here())
     monkeypatch.setattr(sound, "_write_wav", write_wav)
     with Sounds([str(path) for path in paths]) as sounds, ThreadPoolExecutor(3) as threads:
         asked = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from merkit.engine.data.labelled_audio import LabelledAudio
 from merkit.engine.errors import UsageError
-from merkit.engine.spec import ModelSpec
+from merkit.engine.spec import AudioSpec, ModelSpec
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.networks.audiocnn import AudioCNN
 from merkit.training.networks.checkpoint import save_checkpoint
@@ -56,15 +57,20 @@ def test_a_network_that_needs_values_is_not_refused(monkeypatch: pytest.MonkeyPa
     _check("audiocnn")
 
 
+def _session(folder: Path, heard: AudioSpec = PRESETS["emotion4q"], **fields: Any) -> Session:
+    """Begins with a network of the labels a and b, x.safetensors."""
+    weights = folder / "x.safetensors"
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), heard), weights)
+    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
+    data = LabelledAudio((), fields.pop("labels", ("a", "b")), "clip")
+    return Session(data, "x", ("audiocnn",), protocol, folder, **fields)
+
+
 @pytest.mark.parametrize(
     ("labels", "said"), [(("b", "a"), []), (("a", "c"), ["x.safetensors has other labels (a, b): "])]
 )
 def test_a_new_head_is_said(tmp_path: Path, labels: tuple[str, ...], said: list[str]):
-    weights, says = tmp_path / "x.safetensors", Says()
-    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
-    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
-    data = LabelledAudio((), labels, "clip")
-    check_plan(Session(data, "x", ("audiocnn",), protocol, tmp_path), says)
+    check_plan(_session(tmp_path, labels=labels), says := Says())
     assert says.lines == [f"{line}the network's head is new" for line in said]
 
 
@@ -72,25 +78,16 @@ def test_a_new_head_is_said(tmp_path: Path, labels: tuple[str, ...], said: list[
 def test_an_audiospec_that_is_named_is_heard_also_where_it_is_the_protocols(
     tmp_path: Path, chosen: tuple[str, ...], mels: int
 ):
-    weights, says = tmp_path / "x.safetensors", Says()
     heard = dataclasses.replace(PRESETS["emotion4q"], n_mels=96)
-    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), heard), weights)
-    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
-    data = LabelledAudio((), ("a", "b"), "clip")
-    session = Session(data, "x", ("audiocnn",), protocol, tmp_path, chosen=frozenset(chosen))
+    session = _session(tmp_path, heard, chosen=frozenset(chosen))
     assert session.protocol_of("audiocnn").audio.n_mels == mels
-    check_plan(session, says)
+    check_plan(session, says := Says())
     assert ["n_mels 96 then, 128 now" in line for line in says.lines] == [True] * len(chosen)
 
 
 def test_what_a_frozen_network_has_no_use_for_is_said(tmp_path: Path):
-    weights, says = tmp_path / "x.safetensors", Says()
-    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), PRESETS["emotion4q"]), weights)
-    protocol = dataclasses.replace(PROTOCOLS["best"], weights=str(weights))
     chosen = chosen_fields({"sets": ("guard=2",), "seed": 7, "layers": "head", "validation": 0.3})
-    data = LabelledAudio((), ("a", "b"), "clip")
-    session = Session(data, "x", ("audiocnn",), protocol, tmp_path, plan="frozen", chosen=chosen)
-    check_plan(session, says)
+    check_plan(_session(tmp_path, plan="frozen", chosen=chosen), says := Says())
     assert says.lines == [
         "a frozen network has a head by logistic regression: layers, seed, validation_share not used"
     ]
