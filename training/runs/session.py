@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...engine.backbone_names import backbone_from_name
@@ -119,7 +119,25 @@ def read_sounds(
         UsageError, MerError: see ``read_examples``, ``unlabelled_clips`` and ``labelled_audio``.
     """
     examples = read_examples(session, observer)
-    return examples, _teaching(session, examples, observer)
+    if not (session.teachers or session.unlabelled or session.second):
+        return examples, dict.fromkeys(session.models)
+    cache = session.cache or cache_home()
+    embeddings = session.cache and session.cache / "embeddings"
+    by_audio: dict[AudioSpec, Teaching] = {}
+    (music, _), words = session.music, session.words
+    for model in session.models:
+        audio, progress = session.protocol_of(model).audio, observer.cached
+        if audio in by_audio:
+            continue
+        ready = progress(len(music)) if music else lambda count: None
+        sounds = cached_sounds(music, audio, 1, cache, session.workers, ready)
+        unlabelled, note = apart_from(examples[model], session.data.clips, music, sounds, audio)
+        name = ", ".join(name_of(source.resolve()) for source in session.sources)
+        observer.say(f"teachers: {', '.join(session.teachers) or 'none'}{note}")
+        by_audio[audio] = Teaching(
+            session.teachers, unlabelled, name, embeddings, session.workers, words, observer.say, progress
+        )
+    return examples, {model: by_audio[session.protocol_of(model).audio] for model in session.models}
 
 
 def begin(session: Session, observer: Observer) -> Session:
@@ -201,31 +219,6 @@ def run_session(session: Session, observer: Observer) -> tuple[list[FinishedRun]
         say_gaps(by_kind["random"], by_kind["grouped"], observer)
     runs = [run for runs in by_kind.values() for run in runs]
     return runs, max(len(of_model.skipped) for of_model in examples.values())
-
-
-def _teaching(
-    session: Session, examples: Mapping[str, Examples], observer: Observer
-) -> dict[str, Teaching | None]:
-    """Each network's teachers, with the music without labels as the network hears it."""
-    if not (session.teachers or session.unlabelled or session.second):
-        return dict.fromkeys(session.models)
-    cache = session.cache or cache_home()
-    embeddings = session.cache and session.cache / "embeddings"
-    by_audio: dict[AudioSpec, Teaching] = {}
-    (music, _), words = session.music, session.words
-    for model in session.models:
-        audio, progress = session.protocol_of(model).audio, observer.cached
-        if audio in by_audio:
-            continue
-        ready = progress(len(music)) if music else lambda count: None
-        sounds = cached_sounds(music, audio, 1, cache, session.workers, ready)
-        unlabelled, note = apart_from(examples[model], session.data.clips, music, sounds, audio)
-        name = ", ".join(name_of(source.resolve()) for source in session.sources)
-        observer.say(f"teachers: {', '.join(session.teachers) or 'none'}{note}")
-        by_audio[audio] = Teaching(
-            session.teachers, unlabelled, name, embeddings, session.workers, words, observer.say, progress
-        )
-    return {model: by_audio[session.protocol_of(model).audio] for model in session.models}
 
 
 def _train_one(

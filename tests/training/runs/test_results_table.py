@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ from merkit.training.runs.train_run import Job
 from small_training import FAST_OPTIONS
 
 
-def _run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+@pytest.fixture
+def table(songs: Path, cache: Path, tmp_path: Path) -> Callable[..., Result]:
+    """Fills a table of AudioCNN after one epoch, as further options say."""
+    options = [
+        "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "--epochs", 1,
+        "--results", tmp_path / "RESULTS.md", "--runs", tmp_path / "runs", *FAST_OPTIONS,
+    ]  # fmt: skip
+    return lambda *more: CliRunner().invoke(main, [*map(str, (*options, *more))])
 
 
-def test_the_split_of_the_table_keeps_recordings_together(songs: Path, cache: Path, tmp_path: Path):
+def test_the_split_of_the_table_keeps_recordings_together(table: Callable[..., Result]):
     asked = []
 
     def split(clips: list[Any], *_: Any, recordings: list[int]) -> None:
@@ -30,53 +37,45 @@ def test_the_split_of_the_table_keeps_recordings_together(songs: Path, cache: Pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results_table, "splits_from_protocol", split)
-        result = _run(
-            "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "--epochs", 1,
-            "--results", tmp_path / "RESULTS.md", "--runs", tmp_path / "runs", *FAST_OPTIONS,
-        )  # fmt: skip
+        result = table()
     assert result.exit_code == 9, result.output
     ((clips, recordings),) = asked
     assert clips == recordings > 0
 
 
-def test_a_table_checks_and_says_what_a_training_does(songs: Path, cache: Path, tmp_path: Path):
+def test_a_table_checks_and_says_what_a_training_does(
+    table: Callable[..., Result], songs: Path, tmp_path: Path
+):
     """Before anything is trained: 25 epochs of a recipe that cannot be would be lost."""
-    listed, results = tmp_path / "clips.csv", tmp_path / "RESULTS.md"
+    listed = tmp_path / "clips.csv"
     text = (songs / "clips.csv").read_text()
     path, label, group = text.splitlines()[1].split(",")
     shutil.copy(songs / path, tmp_path / "copy.wav")
     for folder in ("calm", "tense"):
         text = text.replace(f"\n{folder}/", f"\n{songs}/{folder}/")
     listed.write_text(f"{text}copy.wav,{label},{group}\n")
-    options = [
-        "table", "--data", listed, "--cache", cache, "-m", "audiocnn", "--epochs", 1, "--precision", "none",
-        "--results", results, "--runs", tmp_path / "runs",
-    ]  # fmt: skip
+    options = ["--data", listed, "--precision", "none"]
     for wrong, why in (
         ("audio.n_mels=1", "audiocnn cannot take images of 1 mels"),
         ("guard=9", "guard is for the head of a frozen network"),
         ("distill=0.5", "distill: there is no teacher to learn that from"),
     ):
-        refused = _run(*options, "--set", wrong)
+        refused = table(*options, "--set", wrong)
         assert (refused.exit_code, why in refused.output) == (2, True), refused.output
     assert not (tmp_path / "runs").exists()
-    result = _run(*options, *FAST_OPTIONS)
+    result = table(*options)
     assert result.exit_code == 0, result.output
     assert "left out, a copy of another clip" in result.stderr
     assert "clips.csv: 40 clips, 2 labels: calm 20, tense 20" in result.stderr
     assert "audiocnn, best: grouped split by group: " in result.stderr
 
 
-def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path):
+def test_the_table_goes_on_where_it_was(table: Callable[..., Result], tmp_path: Path):
     results = tmp_path / "docs" / "RESULTS.md"
     results.parent.mkdir()
     results.write_text("# Results\n\nWords before.\n")
-    options = [
-        "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "-m", "mobilenetv3",
-        "--epochs", 1, "--precision", "none", "--results", results, "--runs", tmp_path / "runs",
-        *FAST_OPTIONS,
-    ]  # fmt: skip
-    result = _run(*options)
+    options = ["-m", "mobilenetv3", "--precision", "none", "--results", results]
+    result = table(*options)
     assert result.exit_code == 0, result.output
     text = results.read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ")]
@@ -103,19 +102,19 @@ def test_the_table_goes_on_where_it_was(songs: Path, cache: Path, tmp_path: Path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results_table, "train_split", killed)
-        assert _run(*options).exit_code == 9
+        assert table(*options).exit_code == 9
     assert "| AudioCNN (ours) | trained, not yet scored |" in results.read_text()
-    assert _run(*options).exit_code == 0
+    assert table(*options).exit_code == 0
     assert results.read_text() == text
     # A row of another recipe does not stand for this one's.
-    other = _run(*options, "--set", "mixup=0")
+    other = table(*options, "--set", "mixup=0")
     assert other.exit_code == 1
     assert "mobilenetv3 holds another training" in other.output
     assert results.read_text() == text
 
 
 def test_a_precision_that_a_row_lacks_is_made(
-    songs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[list[str]] = []
 
@@ -124,42 +123,34 @@ def test_a_precision_that_a_row_lacks_is_made(
         return dict.fromkeys(precisions, "0.500")
 
     monkeypatch.setattr(results_table, "_converted", converted)
-    results = tmp_path / "RESULTS.md"
 
-    def table(*precisions: str) -> str:
-        result = _run(
-            "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "--epochs", 1,
-            "--results", results, "--runs", tmp_path / "runs", *FAST_OPTIONS,
-            *(word for name in precisions for word in ("--precision", name)),
-        )  # fmt: skip
+    def row(*precisions: str) -> str:
+        result = table(*(word for name in precisions for word in ("--precision", name)))
         assert result.exit_code == 0, result.output
-        return next(line for line in results.read_text().splitlines() if line.startswith("| AudioCNN"))
+        lines = (tmp_path / "RESULTS.md").read_text().splitlines()
+        return next(line for line in lines if line.startswith("| AudioCNN"))
 
-    without = table("none")
-    assert table("fp16", "int8") == f"{without} 0.500 | 0.500 |"
-    assert table("fp16") == f"{without} 0.500 |"
-    assert table("int8") == f"{without} 0.500 |"
+    without = row("none")
+    assert row("fp16", "int8") == f"{without} 0.500 | 0.500 |"
+    assert row("fp16") == f"{without} 0.500 |"
+    assert row("int8") == f"{without} 0.500 |"
     assert asked == [[], ["fp16", "int8"]]
 
 
 def test_a_network_of_another_table_is_replaced_with_a_word_and_comes_back(
-    songs: Path, cache: Path, tmp_path: Path
+    table: Callable[..., Result], tmp_path: Path
 ):
-    def table(name: str, *more: object) -> Result:
-        return _run(
-            "table", "--data", songs / "clips.csv", "--cache", cache, "-m", "audiocnn", "--epochs", 1,
-            "--precision", "none", "--results", tmp_path / "RESULTS.md", "--runs", tmp_path / name,
-            *FAST_OPTIONS, *more,
-        )  # fmt: skip
+    def filled(name: str, *more: str) -> Result:
+        return table("--precision", "none", "--runs", tmp_path / name, *more)
 
     home = Path(os.environ["MER_HOME"]) / "models"
     onnx, copy = home / "audiocnn.onnx", home / "audiocnn.safetensors"
     said = f"replaces {onnx}, which this table did not write"
-    assert said not in table("one").output
+    assert said not in filled("one").output
     first = onnx.read_bytes(), copy.read_bytes()
-    assert said in table("two", "--set", "seed=1").output
+    assert said in filled("two", "--set", "seed=1").output
     assert (onnx.read_bytes(), copy.read_bytes()) != first
-    back = table("one")
+    back = filled("one")
     assert (back.exit_code, said in back.output) == (0, True)
     assert (onnx.read_bytes(), copy.read_bytes()) == first
     run = tmp_path / "one" / "audiocnn"

@@ -17,7 +17,7 @@ from merkit.engine.errors import MerError, UsageError
 from merkit.engine.spec import ModelSpec
 from merkit.engine.spectrogram.presets import PRESETS
 from merkit.training.cli import main
-from merkit.training.data.examples import examples_from_audio
+from merkit.training.data.examples import Examples
 from merkit.training.data.splits import Split
 from merkit.training.evaluate.predictions import Predictions
 from merkit.training.networks import musicnn_weights
@@ -34,10 +34,10 @@ from merkit.training.runs.run_folder import CARD, CHECKPOINT, METRICS, FinishedR
 from merkit.training.runs.session import Session, models_from_names, read_data, read_examples, run_session
 from merkit.training.runs.split_kinds import splits_from_choice
 from safetensors.torch import load_file
-from small_training import Trained, fast_job
+from small_training import Says, Trained, fast_job
 from tensorflow_files import random_musicnn, write_musicnn_wheel
 
-BEST, HINDI, ICM = (PROTOCOLS[name] for name in ("best", "hindi-2022", "icm-2020"))
+BEST = PROTOCOLS["best"]
 
 
 def test_names_of_networks():
@@ -46,13 +46,6 @@ def test_names_of_networks():
         *(name for name in PAPER_BACKBONES if name != "resnet18"),
     )
     assert models_from_names(["audiocnn", "audiocnn"]) == ("audiocnn",)
-    with pytest.raises(UsageError, match="unknown backbone 'resnet9'"):
-        models_from_names(["resnet9"])
-
-
-def _without_groups(data: LabelledAudio) -> LabelledAudio:
-    clips = tuple(dataclasses.replace(clip, group=str(clip.path)) for clip in data.clips)
-    return LabelledAudio(clips, data.labels, "clip")
 
 
 def _in_parts(data: LabelledAudio) -> LabelledAudio:
@@ -65,20 +58,14 @@ def _in_parts(data: LabelledAudio) -> LabelledAudio:
 
 def _said(data: LabelledAudio, cache: Path, out: Path, **fields: Any) -> tuple[str, list[FinishedRun], int]:
     """What a session of one epoch says, its runs, and how many clips it left out."""
-    lines: list[str] = []
-
-    class Listener(NoObserver):
-        def say(self, text: str) -> None:
-            lines.append(text)
-
     protocol = fields.pop("protocol", None) or fast_job("epochs=1").protocol
     splits = fields.pop("splits", splits_from_choice(None, protocol, data))
     models = fields.pop("models", ("audiocnn",))
     session = Session(
         data, "songs", models, protocol, out, splits, cache=cache, workers=1, export=False, **fields
     )
-    runs, skipped = run_session(session, Listener())
-    return "\n".join(lines), runs, skipped
+    runs, skipped = run_session(session, says := Says())
+    return "\n".join(says.lines), runs, skipped
 
 
 def test_a_stranger_is_told_what_is_wrong_with_his_data(songs: Path, cache: Path, tmp_path: Path):
@@ -240,15 +227,13 @@ def test_a_label_that_is_not_validated_is_named(songs: Path, cache: Path, tmp_pa
     assert "not tested" not in text
 
 
-def test_a_leak_in_a_grouped_split_is_a_bug(songs: Path, cache: Path):
-    examples = examples_from_audio(labelled_audio(songs / "clips.csv"), fast_job().protocol.audio, cache)
+def test_a_leak_in_a_grouped_split_is_a_bug(examples: Examples):
     split = Split("grouped", np.arange(1, 40), np.arange(0), np.arange(1), "")
     with pytest.raises(RuntimeError, match="is none: of 1 test songs 1 has its group in training"):
         split_note(examples, split, BEST)
 
 
-def test_a_group_that_is_too_large_to_be_tested_is_named(songs: Path, cache: Path):
-    examples = examples_from_audio(labelled_audio(songs / "clips.csv"), fast_job().protocol.audio, cache)
+def test_a_group_that_is_too_large_to_be_tested_is_named(examples: Examples):
     clips = tuple(
         dataclasses.replace(c, group=c.group if i < 10 else "x") for i, c in enumerate(examples.clips)
     )
@@ -275,6 +260,14 @@ def test_the_licence_of_a_job(songs: Path):
     assert licensed.job("audiocnn", BEST).licence == "CC-BY"
 
 
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    """A random network, which heard nothing: its features still tell these songs apart."""
+    path = tmp_path / "teacher.safetensors"
+    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), fast_job().protocol.audio), path)
+    return path
+
+
 @pytest.mark.xdist_group("trained")
 def test_summary(trained: Trained):
     first, folder = summary(trained.run).splitlines()
@@ -285,11 +278,9 @@ def test_summary(trained: Trained):
 
 
 @pytest.mark.xdist_group("trained")
-def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: Path, tmp_path: Path):
-    """The teacher's network is random, and heard nothing: its features still tell these songs apart."""
-    audio = fast_job().protocol.audio
-    teacher = tmp_path / "teacher.safetensors"
-    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
+def test_a_session_with_a_teacher_and_music_without_labels(
+    songs: Path, cache: Path, tmp_path: Path, teacher: Path
+):
     music = tmp_path / "गाने"
     music.mkdir()
     for number in range(3):
@@ -313,7 +304,7 @@ def test_a_session_with_a_teacher_and_music_without_labels(songs: Path, cache: P
 
 @pytest.mark.parametrize("command", [["--out", "OUT"], ["table", "--runs", "OUT", "--results", "OUT.md"]])
 def test_music_without_labels_is_grouped_as_the_data_is(
-    command: list[str], songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str], songs: Path, tmp_path: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[str | None] = []
 
@@ -322,8 +313,6 @@ def test_music_without_labels_is_grouped_as_the_data_is(
         raise MerError("enough")
 
     monkeypatch.setattr(settings_module, "unlabelled_clips", unlabelled)
-    teacher, audio = tmp_path / "teacher.safetensors", fast_job().protocol.audio
-    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
     options = ["--data", songs / "clips.csv", "--group-by", "group", "--teacher", teacher, "-m", "audiocnn"]
     arguments = [*(word.replace("OUT", str(tmp_path / "out")) for word in command), *map(str, options)]
     result = CliRunner().invoke(main, [*arguments, "--unlabelled", str(songs)])
@@ -351,11 +340,8 @@ def test_the_least_confidence_is_not_of_songs_that_the_weights_had_heard(
 
 
 @pytest.mark.xdist_group("trained")
-def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp_path: Path):
+def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp_path: Path, teacher: Path):
     """Other labels are learnt beside, and are no outputs of the network; a head over it takes more music."""
-    audio = fast_job().protocol.audio
-    teacher = tmp_path / "teacher.safetensors"
-    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
     words = tmp_path / "words"
     for number in range(4):
         (words / ("slow", "fast")[number % 2]).mkdir(parents=True, exist_ok=True)
@@ -377,10 +363,10 @@ def test_a_second_head_and_a_network_on_every_clip(songs: Path, cache: Path, tmp
     assert "embedding" in {name.partition(".")[0] for name in load_file(head.folder / CHECKPOINT)}
 
 
-def test_other_labels_of_the_labelled_clips_are_refused_before_any_is_heard(songs: Path, tmp_path: Path):
+def test_other_labels_of_the_labelled_clips_are_refused_before_any_is_heard(
+    songs: Path, tmp_path: Path, teacher: Path
+):
     """They are no music without labels, so that nothing of their other labels would be learnt."""
-    audio, teacher = fast_job().protocol.audio, tmp_path / "teacher.safetensors"
-    save_checkpoint(AudioCNN(2), ModelSpec("audiocnn", ("a", "b"), audio), teacher)
     data = labelled_audio(songs / "clips.csv")
     second = tmp_path / "styles.csv"
     rows = [f"{clip.path},{('slow', 'fast')[number % 2]}" for number, clip in enumerate(data.clips)]
