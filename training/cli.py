@@ -12,8 +12,8 @@ import click
 from ..engine.cli.command import EXIT_SOME_FAILED, SETTINGS, QuietGroup, version_option
 from ..engine.text.escape import for_terminal
 from .command import limit_threads, training_command
-from .commands import ensemble
 from .curves.cli import curve
+from .ensemble_command import ensemble
 from .listening.cli import listen, queue
 from .names import name_of
 from .options import (

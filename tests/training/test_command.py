@@ -6,31 +6,38 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from merkit.training import cli
 from merkit.training.cli import main
 from merkit.training.runs import ensemble
 
 
-def test_without_torch_it_says_what_to_install(songs: Path, monkeypatch: pytest.MonkeyPatch):
-    def missing(options: object) -> None:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+@pytest.fixture
+def end(songs: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
+    """How mer-train ends where its work raises an error."""
 
-    monkeypatch.setattr(cli, "_protocol", missing)
-    result = CliRunner().invoke(main, ["--data", str(songs)])
+    def ended(error: BaseException) -> Result:
+        def work(options: object) -> None:
+            raise error
+
+        monkeypatch.setattr(cli, "_protocol", work)
+        return CliRunner().invoke(main, ["--data", str(songs)])
+
+    return ended
+
+
+def test_without_torch_it_says_what_to_install(end: Callable[[BaseException], Result]):
+    result = end(ModuleNotFoundError("No module named 'torch'", name="torch"))
     assert result.exit_code == 1
     assert "this needs the package torch: pip install 'merkit[train]'" in result.stderr
 
 
-def test_ctrl_c_is_130(songs: Path, monkeypatch: pytest.MonkeyPatch):
-    def stop(options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "_protocol", stop)
-    result = CliRunner().invoke(main, ["--data", str(songs)])
+def test_ctrl_c_is_130(end: Callable[[BaseException], Result]):
+    result = end(KeyboardInterrupt())
     assert result.exit_code == 130
     assert "--resume goes on after the last whole epoch" in result.stderr
 
@@ -48,13 +55,9 @@ def test_ctrl_c_is_130(songs: Path, monkeypatch: pytest.MonkeyPatch):
     ],
 )  # fmt: skip
 def test_what_the_system_refuses_is_one_line(
-    songs: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+    end: Callable[[BaseException], Result], error: Exception, line: str
 ):
-    def refused(options: object) -> None:
-        raise error
-
-    monkeypatch.setattr(cli, "_protocol", refused)
-    result = CliRunner().invoke(main, ["--data", str(songs)])
+    result = end(error)
     assert result.exit_code == 1
     assert line in result.stderr
     assert len(result.stderr.splitlines()) == 1
@@ -75,12 +78,12 @@ def test_a_reader_that_has_gone_is_141(arguments: list[str]):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_other_errors_keep_their_traceback(songs: Path, monkeypatch: pytest.MonkeyPatch):
-    def failing(options: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(cli, "_protocol", failing)
-    assert isinstance(CliRunner().invoke(main, ["--data", str(songs)]).exception, RuntimeError)
+def test_other_errors_keep_their_traceback(end: Callable[[BaseException], Result]):
+    bug, lost = (
+        RuntimeError("a bug"),
+        ModuleNotFoundError("No module named 'merkit.lost'", name="merkit.lost"),
+    )
+    assert [end(error).exception for error in (bug, lost)] == [bug, lost]  # a missing module of ours is one
 
 
 def test_a_stopped_ensemble_has_nothing_to_resume(songs: Path, monkeypatch: pytest.MonkeyPatch):
@@ -91,15 +94,6 @@ def test_a_stopped_ensemble_has_nothing_to_resume(songs: Path, monkeypatch: pyte
     result = CliRunner().invoke(main, ["ensemble", str(songs), str(songs / "calm")])
     assert result.exit_code == 130
     assert result.stderr == "stopped\n"
-
-
-def test_a_missing_module_of_ours_is_a_bug(songs: Path, monkeypatch: pytest.MonkeyPatch):
-    def missing(options: object) -> None:
-        raise ModuleNotFoundError("No module named 'merkit.lost'", name="merkit.lost")
-
-    monkeypatch.setattr(cli, "_protocol", missing)
-    result = CliRunner().invoke(main, ["--data", str(songs)])
-    assert isinstance(result.exception, ModuleNotFoundError)
 
 
 @pytest.mark.parametrize(("torchs", "usable", "expected"), [(16, 2, 2), (1, 8, 1)])
