@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -17,22 +18,16 @@ def test_download_without_kagglehub_or_credentials(monkeypatch: pytest.MonkeyPat
     assert result.exit_code == 1
     assert f"the download of {DATASET} needs kagglehub: pip install 'merkit[download]'" in result.stderr
 
-    class Kaggle:
-        @staticmethod
-        def dataset_download(name: str) -> str:
-            raise RuntimeError("403 Client Error\nUser has no credentials")
+    def refused(name: str) -> str:
+        raise RuntimeError("403 Client Error\nUser has no credentials")
 
-    monkeypatch.setitem(sys.modules, "kagglehub", Kaggle)
+    monkeypatch.setitem(sys.modules, "kagglehub", SimpleNamespace(dataset_download=refused))
     result = CliRunner().invoke(main, ["--download"])
     assert result.exit_code == 1
     assert f"{DATASET} cannot be downloaded: 403 Client Error User has no credentials" in result.stderr
 
 
 def test_the_folder_is_kagglehubs(monkeypatch: pytest.MonkeyPatch):
-    class Kaggle:
-        @staticmethod
-        def dataset_download(name: str) -> str:
-            return f"/downloads/{name}"
-
-    monkeypatch.setitem(sys.modules, "kagglehub", Kaggle)
+    kaggle = SimpleNamespace(dataset_download="/downloads/{}".format)
+    monkeypatch.setitem(sys.modules, "kagglehub", kaggle)
     assert mer500_from_kaggle() == Path("/downloads", DATASET)

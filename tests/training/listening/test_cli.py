@@ -23,17 +23,10 @@ class _Listen:
     """The command in a process of its own; a context manager that kills it."""
 
     def __init__(self, folder: Path, *more: str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "merkit.training.cli",
-            "listen",
-            "queue.csv",
-            "--labels",
-            "calm,गहरा",
-        ]
+        words = ["listen", "queue.csv", "--labels", "calm,गहरा", *more]
+        command = [sys.executable, "-m", "merkit.training.cli", *words]
         self.process = subprocess.Popen(
-            [*command, *more], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stdout
         self.first, self.url = self.process.stdout.readline(), self.process.stdout.readline().strip()

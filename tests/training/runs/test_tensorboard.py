@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 from merkit.training.fit.trainer import Epoch
@@ -32,21 +34,12 @@ def test_a_runs_own_folder_is_not_the_package(tmp_path: Path, monkeypatch: pytes
 def test_with_it_every_figure_that_is_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     written: list[tuple[str, float, int]] = []
 
-    class Writer:
-        def __init__(self, folder: str, purge_step: int) -> None:
-            assert folder == str(tmp_path / "tensorboard")
+    @contextmanager
+    def writer(folder: str, purge_step: int) -> Iterator[SimpleNamespace]:
+        assert folder == str(tmp_path / "tensorboard")
+        yield SimpleNamespace(add_scalar=lambda *figure: written.append(figure))
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            written.append((name, value, step))
-
-    module = ModuleType("torch.utils.tensorboard")
-    module.SummaryWriter = Writer  # pyright: ignore[reportAttributeAccessIssue]
+    module = SimpleNamespace(SummaryWriter=writer)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(
         tensorboard, "find_spec", lambda name: SimpleNamespace(origin="tensorboard/__init__.py")
