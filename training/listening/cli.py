@@ -37,7 +37,8 @@ _LABELS_NAMED = 5
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Folder of embeddings.  [default: ~/.cache/mer/embeddings]",
+    metavar="DIR",
+    help="As of mer-train: embeddings lie in DIR/embeddings.  [default: ~/.cache/mer/embeddings]",
 )
 @click.option("--workers", "-j", type=WORKERS, default=0, help="Processes that decode; 0: one a core.")
 @version_option
@@ -66,7 +67,8 @@ def queue(labels_place: Path, **options: Any) -> int:
         click.echo(for_terminal(f"{labelled} is not there yet: no song counts as labelled"), err=True)
         labelled = None
     known = labelled_paths(labelled) if labelled else frozenset()
-    hearing = Hearing(weights, options["cache"], options["workers"]) if weights else None
+    cache = options["cache"] and options["cache"] / "embeddings"
+    hearing = Hearing(weights, cache, options["workers"]) if weights else None
     chosen = next_songs(
         found, known, options["per_label"] * len(names or found.labels), options["seed"], hearing
     )
