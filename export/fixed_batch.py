@@ -55,10 +55,12 @@ def _leave_out_first_states(graph: GraphProto, constants: Mapping[str, TensorPro
 
 def _drop_unread(graph: GraphProto) -> None:
     """Removes nodes that nothing reads: ONNX Runtime computes them, and they still want the fixed batch."""
-    before = 0
-    while before != (before := len(graph.node)):
+    while True:
         read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-        keep(graph.node, [node for node in graph.node if not read.isdisjoint(node.output)])
+        kept = [node for node in graph.node if not read.isdisjoint(node.output)]
+        if len(kept) == len(graph.node):
+            return
+        keep(graph.node, kept)
 
 
 def _opened(reshape: NodeProto, shape: TensorProto, batch: int) -> np.ndarray | None:

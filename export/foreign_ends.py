@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper, shape_inference
+from onnx import (
+    ModelProto,
+    NodeProto,
+    TensorShapeProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
 from ..engine.errors import ArtifactError
 from ..engine.spec import AudioSpec
@@ -15,6 +25,8 @@ from .graph_edits import free_name, rename, tensor_names
 _OURS = "1mf"
 _ORDERS = (_OURS, "mf1", "mf", "1fm", "fm1", "fm")  # Keras has the channel last, others none
 _AXES = {"1": "1", "m": "mels", "f": "frames"}
+_MELS = re.compile("mel|freq|band|bin", re.I)  # names of axes
+_FRAMES = re.compile("time|frame|step|^t$", re.I)
 _SOFTMAX_OF_ONE_AXIS = 13  # an opset
 _KEEPS_VALUES = ("Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "Clip")  # of probabilities
 
@@ -22,8 +34,8 @@ _KEEPS_VALUES = ("Identity", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "Clip
 def take_our_images(model: ModelProto, audio: AudioSpec) -> str:
     """Lets a graph take ``[batch, 1, mels, frames]`` that takes the same image in another order.
 
-    Sizes that the graph leaves open fit any axis; with as many mels as frames the mels come first. A graph
-    whose input is of no such shape stays as it is.
+    Sizes that the graph leaves open fit any axis: see ``_order_of``. A graph whose input is of no such shape
+    stays as it is.
 
     Returns:
         The order that it took, in words; empty where nothing was changed.
@@ -35,8 +47,7 @@ def take_our_images(model: ModelProto, audio: AudioSpec) -> str:
         return ""
     (value,) = inputs
     dims, sizes = value.type.tensor_type.shape.dim, {"1": 1, "m": audio.n_mels, "f": audio.frames}
-    given = [dim.dim_value for dim in list(dims)[1:]]
-    order = next((each for each in _ORDERS if _fits(given, [sizes[axis] for axis in each])), _OURS)
+    order = _order_of(list(dims)[1:], sizes)
     if order == _OURS:
         return ""
     name, taken = value.name, tensor_names(graph)
@@ -61,8 +72,25 @@ def take_our_images(model: ModelProto, audio: AudioSpec) -> str:
     return f"[batch, {', '.join(_AXES[axis] for axis in order)}]"
 
 
-def _fits(given: list[int], sizes: list[int]) -> bool:
-    return len(given) == len(sizes) and all(a in (0, b) for a, b in zip(given, sizes, strict=True))
+def _order_of(dims: Sequence[TensorShapeProto.Dimension], sizes: Mapping[str, int]) -> str:
+    """The order of an image's axes, ours if none fits.
+
+    Where the mels and the frames may each come first, an axis that alone is open is the frames, then its
+    name counts, and else the mels come first.
+    """
+    fitting = [
+        dict(zip(order, dims, strict=True))
+        for order in _ORDERS
+        if len(order) == len(dims)
+        and all(dim.dim_value in (0, sizes[axis]) for axis, dim in zip(order, dims, strict=True))
+    ]
+
+    def likelihood(axes: Mapping[str, TensorShapeProto.Dimension]) -> tuple[int, int]:
+        mels, frames = axes["m"], axes["f"]
+        is_open = bool(mels.dim_value) - bool(frames.dim_value)
+        return is_open, bool(_MELS.search(mels.dim_param)) + bool(_FRAMES.search(frames.dim_param))
+
+    return "".join(max(fitting, key=likelihood, default=dict.fromkeys(_OURS)))  # the first of equal ones
 
 
 def without_softmax(model: ModelProto) -> bool:

@@ -154,9 +154,10 @@ def _train(**options: Any) -> int:
         check_files(folder, model)
     if begun and settled and not options["plan"]:
         click.echo(for_terminal(f"plan all: {settled} is given"), err=True)
-    if note := note_on_random_weights(session):
-        click.echo(note, err=True)
+    note = "" if settled else note_on_random_weights(session)
     with results_folder(session.out, mode), TerminalProgress() as progress:
+        if note:
+            progress.say(f"{note} in place of --model" if options["models"] else note)
         if plan == "auto":
             session = with_plan(session, progress)
         _, skipped = run_session(session, progress)

@@ -17,7 +17,7 @@ FINE_TUNING_RATE = 3e-4
 """The learning rate from trained weights: at that of random ones they are forgotten in the first steps."""
 
 FOR_FEW_CLIPS = "accurate"
-"""The bundled network on which a head reads best: of three windows of 10 s it hears enough of a song."""
+"""The bundled network that the texts name for few clips: it hears three windows of 10 s of a song."""
 
 _OF_A_WINDOW = ("window_samples", "frames", "short_audio", "mean", "std")
 

@@ -17,7 +17,7 @@ _QUOTES = "'\"\u2018\u2019\u201c\u201d"  # the last four are those of word proce
 def hint_of(argument: str) -> str:
     """What belongs behind "no such file"; nothing where the argument is there, or no reading of it is.
 
-    It looks at the disk: ask for no other error, since a share that does not answer would hold the caller.
+    It looks at the disk: a share that does not answer holds the caller.
     """
     if os.path.lexists(argument):
         return ""

@@ -44,14 +44,14 @@ class RowFile:
     """One ``.parquet``, ``.csv`` or ``.jsonl`` file, written under a temporary name; a context manager.
 
     The file gets its name when the block ends without an error, or by a second signal when it has rows, and
-    is deleted otherwise. ``spare_older`` lets an older file stay. A link stays one: the file that it leads to
-    is replaced. Rows of ``STDOUT`` are printed at once.
+    is deleted otherwise, unless it ``keeps`` its rows. ``spare_older`` lets an older file stay. A link stays
+    one: the file that it leads to is replaced. Rows of ``STDOUT`` are printed at once.
 
     Args:
         path: of the file, or ``STDOUT``.
         info: what all rows have in common. Parquet says all of it, other formats the names of columns.
-        keeps: after an error that is not of writing the file, its rows go to the file ``partial``, and a
-            ``MerError`` says so.
+        keeps: the file, if it has rows, also gets its name after an error that is not of writing it; a note
+            of the error says so.
 
     Raises:
         UsageError: another suffix.
@@ -109,14 +109,11 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        is_kept = self._has_rows and isinstance(error, self._kept_after)
-        if is_kept and self._target and isinstance(error, Exception):
-            self._target = self._target.with_name(self.partial.name)
-        if kind is None or is_kept:
+        if kind is None or (self._has_rows and issubclass(kind, self._kept_after)):
             with signals_deferred(), self._explained(), self._stack:
                 self._writer.close()
-            if isinstance(error, MerError) and self._target:
-                error.args = (f"{error}; the rows until then are in {self._target}",)
+            if isinstance(error, Exception) and self._target:
+                error.add_note(f"the rows until then are in {self._target}")
             return
         with suppress(Exception):  # pyarrow's writer must be closed before its file
             self._writer.close()

@@ -179,7 +179,7 @@ class CatalogueRun:
 
     def __exit__(self, *error: Any) -> None:
         is_stopped = self._stop is not None and self._stop.is_set() and self._done < self.total
-        is_whole = not is_stopped and (self._has_seen or not self.total)
+        is_whole = not (is_stopped or isinstance(error[1], Exception)) and (self._has_seen or not self.total)
         if self._file and not is_whole:
             self.spares = self._file.spare_older(beside=self._has_seen)
             if self.spares:
@@ -231,8 +231,8 @@ class CatalogueRun:
 
     def _explained(self, item: Item, label: SongLabel) -> SongLabel:
         """With what was meant, or why a folder or URL cannot be listed: opening or fetching may say less."""
-        is_missing = label.path in self._arguments and "no such file" in (label.error or "")
-        if is_missing and (hint := hint_of(label.path)):
+        is_asked = label.path in self._arguments and "(--timeout)" not in (label.error or "")
+        if label.unreadable and is_asked and (hint := hint_of(label.path)):
             return replace(label, error=f"{label.error}{hint}")
         reason = self._reasons.get(item.source.real_path or "")
         if not label.unreadable or reason in (None, NO_FOLDER) or reason in (label.error or ""):

@@ -145,7 +145,8 @@ def report_errors(command: Callable[..., int]) -> Callable[..., None]:
                 known = error if isinstance(error, MerError) else _refusal(error)
                 if known is None:
                     raise
-                for line in f"Error: {known}".split("\n"):  # file names in it may hold control characters
+                said = "; ".join([f"Error: {known}", *getattr(error, "__notes__", ())])
+                for line in said.split("\n"):  # file names in it may hold control characters
                     print_err(line)
                 code = known.exit_code
         sys.exit(code)

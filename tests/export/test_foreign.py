@@ -16,6 +16,7 @@ from merkit.engine.artifact import LARGEST, SPEC_KEY
 from merkit.engine.errors import ArtifactError, MerError, SpecError, UsageError
 from merkit.engine.spec import AudioSpec
 from merkit.export.foreign import Foreign, foreign_from_texts
+from merkit.export.foreign_ends import take_our_images
 from merkit.export.precision import fp16_from_onnx, int8_from_onnx, layers_to_quantize, tensors_to_quantize
 from merkit.export.source import open_source
 from onnx import helper
@@ -174,7 +175,8 @@ def test_a_first_state_of_zeros_takes_any_batch(tmp_path: Path, expanded: bool):
         weights["zeros"] = np.zeros((1, 1 if expanded else 8, 4), np.float32)
         nodes = [
             helper.make_node("Unsqueeze", ["y inside", "axis"], ["steps"]),
-            helper.make_node("GRU", ["steps", "w3", "w3", "", "", "state"], ["each"], hidden_size=4),
+            helper.make_node("GRU", ["steps", "w3", "w3", "", "", "state"], ["each", "last"], hidden_size=4),
+            helper.make_node("Add", ["last", "state"], ["what nothing reads"]),
             helper.make_node("Reshape", ["each", "sizes"], ["heard"]),
             helper.make_node("Reshape", ["heard", "row"], ["y"]),
         ]
@@ -467,6 +469,22 @@ def test_ends_that_are_no_softmax(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("shape", "order"),
+    [
+        ([0, 32], "[batch, frames, mels]"),
+        ([32, 0], "[batch, mels, frames]"),
+        ([1, 0, 32], "[batch, 1, frames, mels]"),
+        ([1, 32, 0], ""),
+        ([32, 32, 1], "[batch, mels, frames, 1]"),
+    ],
+)
+def test_of_two_equal_sizes_an_open_one_is_the_frames(shape: list[int], order: str):
+    value = helper.make_tensor_value_info("x", 1, ["n", *(size or None for size in shape)])
+    model = helper.make_model(helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [value], []))
+    assert take_our_images(model, replace(AUDIO, n_mels=32, frames=32)) == order
+
+
+@pytest.mark.parametrize(
     ("shape", "axes", "said", "opset"),
     [
         ([40, 32, 1], (0, 2, 3, 1), "[batch, mels, frames, 1]", 18),
@@ -475,10 +493,12 @@ def test_ends_that_are_no_softmax(tmp_path: Path):
         ([32, 40, 1], (0, 3, 2, 1), "[batch, frames, mels, 1]", 20),
         ([32, 40], (0, 2, 1), "[batch, frames, mels]", 20),
         ([0, 0, 1], (0, 2, 3, 1), "[batch, mels, frames, 1]", 20),
+        (["time", "mels", 1], (0, 3, 2, 1), "[batch, frames, mels, 1]", 20),
+        ([1, "t", 0], (0, 1, 3, 2), "[batch, 1, frames, mels]", 20),
     ],
 )
 def test_an_image_in_another_order_is_taken(
-    tmp_path: Path, shape: list[int], axes: tuple[int, ...] | None, said: str, opset: int
+    tmp_path: Path, shape: list[int | str], axes: tuple[int, ...] | None, said: str, opset: int
 ):
     """As Keras has it, with the channel last, and as those who transpose or who add the channel inside."""
 
@@ -487,7 +507,8 @@ def test_an_image_in_another_order_is_taken(
         dims = model.graph.input[0].type.tensor_type.shape.dim
         del dims[1:]
         for size in shape:
-            dims.add(**({"dim_value": size} if size else {"dim_param": f"size {len(dims)}"}))
+            is_known = isinstance(size, int) and size
+            dims.add(**({"dim_value": size} if is_known else {"dim_param": str(size or f"size {len(dims)}")}))
         # Back to the order of the network: what a user's own first layers did.
         rank = len(shape) + 1
         back = [helper.make_node("Transpose", ["x"], ["image"], perm=inverse(axes or range(rank)))]

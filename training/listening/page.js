@@ -72,14 +72,17 @@ $("audio").addEventListener("error", async () => {
   const source = $("audio").getAttribute("src");
   if (!source) return;
   if (!source.endsWith("?decoded")) return load(shown, true);
-  let reason = "decoded, but this browser cannot play it: is there a device for sound? Then reload the page";
+  let reason = "this browser cannot play even the decoded sound: connect a device for sound, then reload the page";
   let isThere = false;
   try {
     const answer = await fetch(source);
     isThere = answer.ok;
-    if (answer.status === 404) return fail(new Error(ENDED));
+    if (answer.status === 404) throw new Error(ENDED);
     if (!answer.ok) reason = (await answer.json()).error + (answer.status === 409 ? "" : ": skip it");
-  } catch (error) { return fail(error); }
+  } catch (error) {
+    $("sound").textContent = "";
+    return fail(error);
+  }
   if ($("audio").getAttribute("src") !== source) return; // it was skipped
   if (isThere && again !== shown) { // another tab may have been before it
     again = shown;

@@ -71,14 +71,14 @@ def with_plan(session: Session, observer: Observer) -> Session:
 
 
 def note_on_random_weights(session: Session) -> str:
-    """What learns more where a few clips are to train a network from nothing by our recipe; "" elsewhere."""
+    """A line that names better weights where our recipe begins with random ones and few clips; "" elsewhere."""
     protocol, few = session.protocol, _of_rarest(session)
-    is_from_nothing = (protocol.name, protocol.weights) == ("best", "none") and not session.teachers
-    if not is_from_nothing or few >= FEW:
+    is_from_nothing = (protocol.name, protocol.weights, session.plan) == ("best", "none", "all")
+    if not is_from_nothing or session.teachers or few >= FEW:
         return ""
     return (
-        f"all layers are trained from random weights, and the rarest label has {few} clips: with fewer than "
-        f"{FEW} a head on a trained network reads better, and takes minutes: --weights {FOR_FEW_CLIPS}"
+        f"the network begins with random weights, and there are few clips of the rarest label ({few}): "
+        f"below {FEW} a head on a trained network reads better: --weights {FOR_FEW_CLIPS}"
     )
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -236,7 +235,7 @@ def test_what_fails_in_the_morning_does_not_cost_the_rows_of_the_night(
     monkeypatch.chdir(tmp_path)
     for number in range(4):
         Path(f"{number}.wav").write_text("happy title")
-    out, kept = f"labels.{suffix}", Path(f"labels.partial.{suffix}")
+    out, kept = f"labels.{suffix}", Path(f"labels.partial.{suffix}" if older else f"labels.{suffix}")
     if older:
         with CatalogueRun(Sources(["0.wav"]), MODEL, FakeBackend(), OPTIONS, out) as run:
             list(run.labels())
@@ -250,10 +249,10 @@ def test_what_fails_in_the_morning_does_not_cost_the_rows_of_the_night(
         with CatalogueRun(Sources(["."]), MODEL, FakeBackend(gone), OPTIONS, out) as run:
             list(run.labels())
 
-    where = f"; the rows until then are in {os.path.realpath(kept)}" if error is DeviceError else ""
-    with pytest.raises(error, match=f"^it fell off the bus{re.escape(where)}$"):
+    with pytest.raises(error, match="it fell off the bus") as caught:
         run_until_it_is_gone()
-    assert (Path(out).read_bytes() if os.path.exists(out) else None) == before
+    assert caught.value.__notes__ == [f"the rows until then are in {os.path.realpath(kept)}"]
+    assert before in (None, Path(out).read_bytes())
     assert copy_rows(str(kept), "copy.csv", print) == 2
 
 

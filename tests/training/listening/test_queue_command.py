@@ -81,7 +81,8 @@ def test_the_first_queue_is_asked_for_in_the_same_words(folder: Path):
 def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.MonkeyPatch):
     heard = []
 
-    def clip_embeddings(source: str, clips: Sequence[Clip], *_: object) -> list[object]:
+    def clip_embeddings(source: str, clips: Sequence[Clip], cache: Path, *_: object) -> list[object]:
+        assert cache == Path("cache/embeddings")  # where those of a training with that --cache are
         assert source == "ears.safetensors"
         heard.extend(clip.path.stem for clip in clips)
         places = [np.array([int(clip.path.stem) % 2 * 100, 0], np.float32) for clip in clips]
@@ -89,7 +90,10 @@ def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.Monke
 
     fake = SimpleNamespace(clip_embeddings=clip_embeddings)
     monkeypatch.setitem(sys.modules, "merkit.training.embeddings.embeddings", fake)
-    assert _run("rows.parquet", "--per-label", 1, "--weights", "ears.safetensors").exit_code == 0
+    assert (
+        _run("rows.parquet", "--per-label", 1, "--weights", "ears.safetensors", "--cache", "cache").exit_code
+        == 0
+    )
     assert len(heard) == 20  # ten times as many as are asked for
     chosen = [int(Path(name).stem) for name in _queued(folder / "queue.csv")]
     assert {number % 2 for number in chosen} == {0, 1}

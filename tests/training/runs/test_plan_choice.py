@@ -43,13 +43,14 @@ def test_a_few_clips_get_a_head_without_a_trial(session: Session):
 def test_few_clips_for_random_weights_are_told_of_trained_ones(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ):
-    random = dataclasses.replace(session, protocol=PROTOCOLS["best"])
+    random = dataclasses.replace(session, protocol=PROTOCOLS["best"], plan="all")
     note = note_on_random_weights(random)
-    assert "the rarest label has 20 clips" in note
+    assert "few clips of the rarest label (20)" in note
     assert note.endswith("--weights accurate")
     paper = dataclasses.replace(random, protocol=PROTOCOLS["icm-2020"])
     taught = dataclasses.replace(random, teachers=("audioset",))
-    assert [note_on_random_weights(each) for each in (session, paper, taught)] == [""] * 3
+    head = dataclasses.replace(random, plan="head")
+    assert [note_on_random_weights(each) for each in (session, paper, taught, head)] == [""] * 4
     monkeypatch.setattr(plan_choice, "FEW", 20)
     assert note_on_random_weights(random) == ""
 
