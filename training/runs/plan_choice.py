@@ -50,7 +50,7 @@ def with_plan(session: Session, observer: Observer) -> Session:
     if (few := _of_rarest(session)) < FEW:
         return _settled(
             frozen,
-            f"frozen: the rarest label has {few} clips, and with fewer than {FEW} a linear layer over the "
+            f"frozen: the rarest label has {few} clip{'s' * (few != 1)}, and with fewer than {FEW} a linear layer over the "
             "frozen network reads better than a training of its layers",
             observer,
         )
@@ -71,7 +71,7 @@ def with_plan(session: Session, observer: Observer) -> Session:
 
 
 def note_on_random_weights(session: Session) -> str:
-    """A line that names better weights where our recipe begins with random ones and few clips; "" elsewhere."""
+    """A line that names better weights where our recipe has random ones and few clips; "" elsewhere."""
     protocol, few = session.protocol, _of_rarest(session)
     is_from_nothing = (protocol.name, protocol.weights, session.plan) == ("best", "none", "all")
     if not is_from_nothing or session.teachers or few >= FEW:
