@@ -50,8 +50,8 @@ def with_plan(session: Session, observer: Observer) -> Session:
     if (few := _of_rarest(session)) < FEW:
         return _settled(
             frozen,
-            f"frozen: the rarest label has {few} clip{'s' * (few != 1)}, and with fewer than {FEW} a linear layer over the "
-            "frozen network reads better than a training of its layers",
+            f"frozen: the rarest label has {few} clip{'s' * (few != 1)}, and with fewer than {FEW} a linear "
+            "layer over the frozen network reads better than a training of its layers",
             observer,
         )
     if len(kinds_of_split(session)) > 1:

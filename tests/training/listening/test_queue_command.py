@@ -90,10 +90,8 @@ def test_a_network_hears_which_are_alike(folder: Path, monkeypatch: pytest.Monke
 
     fake = SimpleNamespace(clip_embeddings=clip_embeddings)
     monkeypatch.setitem(sys.modules, "merkit.training.embeddings.embeddings", fake)
-    assert (
-        _run("rows.parquet", "--per-label", 1, "--weights", "ears.safetensors", "--cache", "cache").exit_code
-        == 0
-    )
+    weights = ("--weights", "ears.safetensors", "--cache", "cache")
+    assert _run("rows.parquet", "--per-label", 1, *weights).exit_code == 0
     assert len(heard) == 20  # ten times as many as are asked for
     chosen = [int(Path(name).stem) for name in _queued(folder / "queue.csv")]
     assert {number % 2 for number in chosen} == {0, 1}
