@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from merkit.engine.artifact import known_models, open_artifact
 from merkit.training.cli import _settled, main
 from merkit.training.networks.checkpoint import network_from_checkpoint, save_checkpoint
+from merkit.training.runs import session
 from merkit.training.runs.run_folder import results_folder
 from safetensors.torch import load_file
 from small_training import FAST_OPTIONS, SMALL
@@ -44,6 +45,20 @@ def test_help_is_fast_and_needs_no_torch():
         )
         assert b"Usage:" in text
         assert time.perf_counter() - began < 5  # 0.15 s alone; CI's machines are busy
+
+
+@pytest.mark.parametrize(
+    ("options", "end"),
+    [("", "--weights accurate\n"), ("-m resnet18", " in place of --model\n"), ("--layers head", None)],
+)
+def test_few_clips_for_random_weights_are_told_of_trained_ones(
+    songs: Path, tmp_path: Path, options: str, end: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(session, "run_session", lambda *_: ((), 0))
+    result = _run("--data", songs / "clips.csv", "--out", tmp_path / "run", *options.split())
+    assert result.exit_code == 0, result.output
+    assert ("the network begins with random weights" in result.stderr) == (end is not None)
+    assert end is None or result.stderr.endswith(end)
 
 
 def test_folds_and_a_final_network(songs: Path, cache: Path, tmp_path: Path):
