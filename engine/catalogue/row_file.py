@@ -63,10 +63,11 @@ class RowFile:
         self, path: str | Path, info: RunInfo, disk: Disk | None = None, *, keeps: bool = False
     ) -> None:
         self.path = Path(path)
-        self._kept_after = (StoppedAtOnce, Exception) if keeps else (StoppedAtOnce,)
+        is_file = str(path) != STDOUT
+        self._kept_after = (StoppedAtOnce, Exception) if keeps and is_file else (StoppedAtOnce,)
         self._has_rows = False
         self._target: Path | None = None  # what gets the file's rows at the end
-        if str(path) == STDOUT:
+        if not is_file:
             self._writer, self._stack = _Stdout(info), ExitStack()
             return
         if self.path.suffix.lower() not in SUFFIXES:

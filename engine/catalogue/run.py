@@ -52,8 +52,8 @@ class CatalogueRun:
         unlisted: inputs that they lie below, and that are not there or cannot be listed; of some also why.
         errors: rows of earlier runs with errors that stay.
         strays: those of them that are of no input, and not there; ``stray`` names the first for ``forget``.
-        out: where the rows are: of a run that was stopped they may be beside an older file. None: nowhere.
-        spares: an older file of rows stays, since this run was stopped or could read nothing.
+        out: where the rows are: if a run stops or fails they may be beside an older file. None: nowhere.
+        spares: an older file of rows stays, since this run stopped, failed or could read nothing.
         partial: what lies beside a whole file of rows, where such a run puts its own.
         repeats: inputs that name a file again or, with ``by_content``, have the content of another one.
         other_columns: inputs that name a file again with other columns, which are left out.
