@@ -108,7 +108,7 @@ def held_of(killed: list[Any]) -> list[Any]:
     """Of processes that were killed, those that have not ended.
 
     Raises:
-        MerError: ``_MOST_HELD`` of them. Each keeps its memory, and whatever reads that disk next is held, too.
+        MerError: ``_MOST_HELD`` of them. Each keeps its memory, and what reads that disk next is held, too.
     """
     held = [process for process in killed if process.exitcode is None]
     if len(held) < _MOST_HELD:
